@@ -1,1 +1,35 @@
-//! Placeholder.
+//! The core of Portcullis: everything that decides or explains.
+//!
+//! It knows no host: no I/O, no clock, no randomness, no logging, no global state. Policies go in as text
+//! ([`source`], [`resource`]), become a [`PolicySet`] ([`compile`]), and a request meets them in two steps:
+//! [`authenticate`] looks at its tokens, [`decide`] or [`explain`] at the rules.
+//!
+//! What it decides is what Istio decides. Where this crate says "Envoy", it means Envoy 1.40 with the
+//! configuration that istiod generates.
+
+pub mod authenticate;
+#[cfg(feature = "x509")]
+pub mod certificate;
+pub mod compile;
+pub mod config;
+pub mod crypto;
+pub mod decision;
+pub mod diagnostic;
+mod evaluate;
+pub mod explain;
+pub mod matcher;
+pub mod normalize;
+pub mod policy_set;
+pub mod request;
+pub mod resource;
+#[cfg(feature = "yaml")]
+pub mod scenario;
+pub mod source;
+
+pub use authenticate::{Authenticated, authenticate};
+pub use compile::{Compiled, Setting, compile};
+pub use decision::{Decision, LocalReply, Reason, SentReply, Verdict};
+pub use evaluate::decide;
+pub use explain::{Explanation, explain};
+pub use policy_set::{Needs, PolicySet, RuleId};
+pub use request::{Attribute, HeaderEdits, Request};

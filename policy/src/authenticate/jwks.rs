@@ -1,0 +1,346 @@
+//! A JSON Web Key Set (RFC 7517), read as Envoy reads it: bad keys are skipped, a set without a good one is
+//! refused.
+
+use std::fmt;
+
+use super::base64url;
+use super::json::{Json, member};
+use crate::crypto::{Algorithm, Curve, PublicKey};
+
+/// The usable keys of a set, in its order. Never empty.
+#[derive(Debug, Clone)]
+pub struct KeySet {
+    keys: Box<[Key]>,
+    skipped: Box<[SkippedKey]>,
+}
+
+/// One key.
+#[derive(Debug, Clone)]
+struct Key {
+    /// `kid`; empty if absent.
+    id: String,
+    /// `alg`; empty if absent.
+    algorithm: String,
+    public: PublicKey,
+}
+
+/// A key of the set that is not used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SkippedKey {
+    /// Its place in `keys`, from 0.
+    pub index: usize,
+    /// Its `kid`; empty if absent.
+    pub id: String,
+    /// Why it is not used.
+    pub reason: KeyError,
+}
+
+/// What is wrong with one key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum KeyError {
+    /// Not an object.
+    NotAnObject,
+    /// No `kty` string.
+    TypeMissing,
+    /// `kty` is not EC, RSA, oct or OKP.
+    TypeUnknown,
+    /// `alg` does not go with `kty` or `crv`.
+    AlgorithmUnfit,
+    /// `crv` is unknown or does not go with `alg`.
+    CurveUnfit,
+    /// A member that makes up the key is missing or not base64url.
+    MemberInvalid,
+    /// The numbers are no key: a point off the curve, an even modulus, an exponent other than 3 and 65537.
+    NotAKey,
+}
+
+/// Why a text is no key set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum KeySetError {
+    /// Not JSON, in the sense of [`super::json`].
+    NotJson,
+    /// No `keys`.
+    NoKeys,
+    /// `keys` is not an array.
+    KeysNotAnArray,
+    /// No key can be used; the first one because of this.
+    NoneUsable(Option<KeyError>),
+    /// More keys than [`KeySet::MAX_KEYS`].
+    TooManyKeys,
+}
+
+impl fmt::Display for KeyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotAnObject => "it is not an object",
+            Self::TypeMissing => "`kty` is missing",
+            Self::TypeUnknown => "`kty` is not EC, RSA, oct or OKP",
+            Self::AlgorithmUnfit => "`alg` does not go with `kty` and `crv`",
+            Self::CurveUnfit => "`crv` is not a curve for this `kty` and `alg`",
+            Self::MemberInvalid => "a member that makes up the key is missing or not base64url",
+            Self::NotAKey => "its numbers do not make a key",
+        })
+    }
+}
+
+impl fmt::Display for KeySetError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotJson => f.write_str("the key set is not JSON"),
+            Self::NoKeys => f.write_str("the key set has no `keys`"),
+            Self::KeysNotAnArray => f.write_str("`keys` of the key set is not an array"),
+            Self::NoneUsable(None) => f.write_str("the key set is empty"),
+            Self::NoneUsable(Some(reason)) => {
+                write!(f, "no key of the set can be used; the first: {reason}")
+            }
+            Self::TooManyKeys => write!(f, "the key set has more than {} keys", KeySet::MAX_KEYS),
+        }
+    }
+}
+
+impl KeySet {
+    /// A token without `kid` is tried with every key, so their number bounds the work of a request.
+    pub const MAX_KEYS: usize = 256;
+
+    /// Reads a key set.
+    ///
+    /// # Errors
+    /// When the text is not a key set with at least one usable key.
+    pub fn parse(text: &[u8]) -> Result<Self, KeySetError> {
+        let document = Json::parse_object(text).map_err(|_| KeySetError::NotJson)?;
+        let entries = match member(&document, "keys") {
+            None => return Err(KeySetError::NoKeys),
+            Some(Json::Array(entries)) => entries,
+            Some(_) => return Err(KeySetError::KeysNotAnArray),
+        };
+        if entries.len() > Self::MAX_KEYS {
+            return Err(KeySetError::TooManyKeys);
+        }
+        let mut keys = Vec::new();
+        let mut skipped = Vec::new();
+        for (index, entry) in entries.iter().enumerate() {
+            match Key::read(entry) {
+                Ok(key) => keys.push(key),
+                Err(reason) => skipped.push(SkippedKey {
+                    index,
+                    id: text_member(entry, "kid"),
+                    reason,
+                }),
+            }
+        }
+        if keys.is_empty() {
+            return Err(KeySetError::NoneUsable(
+                skipped.first().map(|key| key.reason),
+            ));
+        }
+        Ok(Self {
+            keys: keys.into(),
+            skipped: skipped.into(),
+        })
+    }
+
+    /// The keys that were left out.
+    pub fn skipped(&self) -> &[SkippedKey] {
+        &self.skipped
+    }
+
+    /// The keys that a token may be verified with: `kid` and `alg` agree where both sides name one.
+    pub(crate) fn candidates<'k>(
+        &'k self,
+        key_id: &'k str,
+        algorithm: Algorithm,
+    ) -> impl Iterator<Item = &'k PublicKey> {
+        self.keys
+            .iter()
+            .filter(move |key| key_id.is_empty() || key.id.is_empty() || key.id == key_id)
+            .filter(move |key| key.algorithm.is_empty() || key.algorithm == algorithm.as_str())
+            .map(|key| &key.public)
+    }
+
+    /// The `kid` of each key, for explanations.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = &str> {
+        self.keys.iter().map(|key| key.id.as_str())
+    }
+}
+
+impl Key {
+    fn read(entry: &Json) -> Result<Self, KeyError> {
+        if !matches!(entry, Json::Object(_)) {
+            return Err(KeyError::NotAnObject);
+        }
+        let algorithm = text_member(entry, "alg");
+        let public = match entry
+            .get("kty")
+            .and_then(Json::as_str)
+            .ok_or(KeyError::TypeMissing)?
+        {
+            "EC" => ec(entry, &algorithm)?,
+            "RSA" => rsa(entry, &algorithm)?,
+            "oct" => oct(entry, &algorithm)?,
+            "OKP" => okp(entry, &algorithm)?,
+            _ => return Err(KeyError::TypeUnknown),
+        };
+        Ok(Self {
+            id: text_member(entry, "kid"),
+            algorithm,
+            public,
+        })
+    }
+}
+
+/// A member that counts as absent when it is not a string.
+fn text_member(entry: &Json, name: &str) -> String {
+    entry
+        .get(name)
+        .and_then(Json::as_str)
+        .unwrap_or_default()
+        .to_owned()
+}
+
+fn bytes_member(entry: &Json, name: &str) -> Result<Vec<u8>, KeyError> {
+    let text = entry
+        .get(name)
+        .and_then(Json::as_str)
+        .ok_or(KeyError::MemberInvalid)?;
+    base64url::decode(text.as_bytes())
+        .filter(|bytes| !bytes.is_empty())
+        .ok_or(KeyError::MemberInvalid)
+}
+
+fn ec(entry: &Json, algorithm: &str) -> Result<PublicKey, KeyError> {
+    let by_algorithm = match algorithm {
+        "" => None,
+        "ES256" => Some(Curve::P256),
+        "ES384" => Some(Curve::P384),
+        "ES512" => Some(Curve::P521),
+        _ => return Err(KeyError::AlgorithmUnfit),
+    };
+    let by_name = match text_member(entry, "crv").as_str() {
+        "" => None,
+        "P-256" => Some(Curve::P256),
+        "P-384" => Some(Curve::P384),
+        "P-521" => Some(Curve::P521),
+        _ => return Err(KeyError::CurveUnfit),
+    };
+    if by_algorithm.is_some() && by_name.is_some() && by_algorithm != by_name {
+        return Err(KeyError::CurveUnfit);
+    }
+    let curve = by_name.or(by_algorithm).unwrap_or(Curve::P256);
+    let (x, y) = (bytes_member(entry, "x")?, bytes_member(entry, "y")?);
+    PublicKey::ec(curve, &x, &y).ok_or(KeyError::NotAKey)
+}
+
+fn rsa(entry: &Json, algorithm: &str) -> Result<PublicKey, KeyError> {
+    if !algorithm.is_empty() && !algorithm.starts_with("RS") && !algorithm.starts_with("PS") {
+        return Err(KeyError::AlgorithmUnfit);
+    }
+    let (modulus, exponent) = (bytes_member(entry, "n")?, bytes_member(entry, "e")?);
+    PublicKey::rsa(&modulus, &exponent).ok_or(KeyError::NotAKey)
+}
+
+fn oct(entry: &Json, algorithm: &str) -> Result<PublicKey, KeyError> {
+    if !matches!(algorithm, "" | "HS256" | "HS384" | "HS512") {
+        return Err(KeyError::AlgorithmUnfit);
+    }
+    Ok(PublicKey::Hmac(bytes_member(entry, "k")?.into()))
+}
+
+fn okp(entry: &Json, algorithm: &str) -> Result<PublicKey, KeyError> {
+    if !matches!(algorithm, "" | "EdDSA") {
+        return Err(KeyError::AlgorithmUnfit);
+    }
+    if text_member(entry, "crv") != "Ed25519" {
+        return Err(KeyError::CurveUnfit);
+    }
+    let point = bytes_member(entry, "x")?;
+    point
+        .try_into()
+        .map(PublicKey::Ed25519)
+        .map_err(|_| KeyError::NotAKey)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EC: &str = r#"{"kty":"EC","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0","kid":"e"}"#;
+
+    #[track_caller]
+    fn refused(text: &str, error: KeySetError) {
+        assert_eq!(
+            KeySet::parse(text.as_bytes()).map(|_| ()),
+            Err(error),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_set_needs_a_usable_key() {
+        refused("x", KeySetError::NotJson);
+        refused("{}", KeySetError::NoKeys);
+        refused(EC, KeySetError::NoKeys);
+        refused(r#"{"keys":{}}"#, KeySetError::KeysNotAnArray);
+        refused(r#"{"keys":[]}"#, KeySetError::NoneUsable(None));
+        refused(
+            r#"{"keys":[{"kty":"RSA"},5]}"#,
+            KeySetError::NoneUsable(Some(KeyError::MemberInvalid)),
+        );
+        refused(
+            r#"{"keys":[{"kty":"oct","k":""}]}"#,
+            KeySetError::NoneUsable(Some(KeyError::MemberInvalid)),
+        );
+        refused(
+            r#"{"keys":[{"kty":"OKP","crv":"Ed25519","alg":"Ed25519","x":"AA"}]}"#,
+            KeySetError::NoneUsable(Some(KeyError::AlgorithmUnfit)),
+        );
+        refused(
+            &format!(r#"{{"keys":[{}]}}"#, EC.replace("x_FE", "x_FF")),
+            KeySetError::NoneUsable(Some(KeyError::NotAKey)),
+        );
+    }
+
+    #[test]
+    fn junk_beside_a_good_key_is_skipped() {
+        let set = KeySet::parse(
+            format!(r#"{{"keys":[5,null,{{"kty":"x","kid":"k"}},{EC}]}}"#).as_bytes(),
+        )
+        .unwrap();
+        let reasons: Vec<KeyError> = set.skipped().iter().map(|key| key.reason).collect();
+        assert_eq!(
+            reasons,
+            [
+                KeyError::NotAnObject,
+                KeyError::NotAnObject,
+                KeyError::TypeUnknown
+            ]
+        );
+        assert_eq!(set.ids().collect::<Vec<_>>(), ["e"]);
+    }
+
+    #[test]
+    fn curve_and_algorithm_must_agree() {
+        let with = |member: &str| {
+            KeySet::parse(
+                format!(
+                    r#"{{"keys":[{}]}}"#,
+                    EC.replace("\"kid\"", &format!("{member},\"kid\""))
+                )
+                .as_bytes(),
+            )
+        };
+        assert!(with(r#""alg":"ES256""#).is_ok());
+        assert!(with(r#""alg":"ES256","crv":"P-256""#).is_ok());
+        assert!(with(r#""alg":"ES384","crv":"P-256""#).is_err());
+        assert!(with(r#""crv":"P-384""#).is_err());
+        assert!(with(r#""alg":"RS256""#).is_err());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn takes_any_bytes(bytes: Vec<u8>) {
+            let _ = KeySet::parse(&bytes);
+        }
+    }
+}

@@ -1,0 +1,339 @@
+//! Who a request's token says it is from: what Envoy's `jwt_authn` does with the configuration that Istio
+//! gives it. A bad token is data, not an error.
+
+mod base64url;
+mod extract;
+mod failure;
+pub(crate) mod json;
+mod jwks;
+mod jws;
+mod output;
+
+pub use failure::{TextClaim, TimeClaim, TokenFailure};
+pub use json::Json;
+pub use jwks::{KeyError, KeySet, KeySetError, SkippedKey};
+
+use crate::crypto::SignatureVerifier;
+use crate::policy_set::{PolicySet, Provider};
+use crate::request::{HeaderEdits, Request, View};
+use json::member;
+use jws::Jws;
+
+/// Seconds by which clocks may differ, both ways (Envoy's default, which Istio keeps).
+const CLOCK_SKEW: u64 = 60;
+
+/// The outcome of looking at a request's tokens.
+#[derive(Debug, Clone, Default)]
+pub struct Authenticated {
+    pub(crate) failure: Option<TokenFailure>,
+    pub(crate) edits: HeaderEdits,
+    pub(crate) payload: Option<Payload>,
+    pub(crate) attempts: Vec<Attempt>,
+    pub(crate) is_preflight: bool,
+}
+
+/// The claims of the token that authenticated the request, space-delimited ones split.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Payload(Vec<(String, Json)>);
+
+/// One token that was looked at for one rule.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Attempt {
+    pub(crate) provider: usize,
+    pub(crate) place: usize,
+    pub(crate) issuer: Option<String>,
+    pub(crate) key_id: Option<String>,
+    pub(crate) outcome: Result<(), TokenFailure>,
+}
+
+impl Authenticated {
+    /// Why the request is refused, if a token of it is bad.
+    pub fn failure(&self) -> Option<TokenFailure> {
+        self.failure
+    }
+
+    /// What changes before the upstream sees the request; meaningful when it is let through.
+    pub fn edits(&self) -> &HeaderEdits {
+        &self.edits
+    }
+
+    /// The verified claims, if there are any.
+    pub fn payload(&self) -> Option<&Payload> {
+        self.payload.as_ref()
+    }
+}
+
+impl Payload {
+    /// The claim at a path of object members.
+    pub fn claim(&self, path: &[String]) -> Option<&Json> {
+        let (first, rest) = path.split_first()?;
+        rest.iter()
+            .try_fold(member(&self.0, first)?, |value, key| value.get(key))
+    }
+
+    /// A top-level claim that is a string.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        member(&self.0, name).and_then(Json::as_str)
+    }
+}
+
+/// Looks at the tokens of a request.
+///
+/// The result holds no verdict yet: [`crate::decide`] turns a failure into one.
+pub fn authenticate(
+    set: &PolicySet,
+    request: &Request<'_>,
+    verifier: &impl SignatureVerifier,
+) -> Authenticated {
+    let mut run = Run {
+        set,
+        request,
+        verifier,
+        result: Authenticated::default(),
+    };
+    for header in &set.output_headers {
+        run.result.edits.remove(header);
+    }
+    run.result.is_preflight = run.is_preflight();
+    if !run.result.is_preflight {
+        run.result.failure = run.requirement().err();
+    }
+    run.result
+}
+
+struct Run<'a, V> {
+    set: &'a PolicySet,
+    request: &'a Request<'a>,
+    verifier: &'a V,
+    result: Authenticated,
+}
+
+impl<V: SignatureVerifier> Run<'_, V> {
+    fn view(&self) -> View<'_> {
+        View {
+            request: self.request,
+            edits: &self.result.edits,
+        }
+    }
+
+    /// A CORS preflight carries no credentials (Fetch standard, "CORS-preflight fetch"), so it passes.
+    fn is_preflight(&self) -> bool {
+        let is_filled = |name: &'static [u8]| {
+            self.view()
+                .values(name)
+                .next()
+                .is_some_and(|value| !value.is_empty())
+        };
+        !self.set.providers.is_empty()
+            && self.request.method == b"OPTIONS"
+            && is_filled(b"origin")
+            && is_filled(b"access-control-request-method")
+    }
+
+    /// The requirement that Istio generates: any rule, or else each of them unless its token is missing.
+    fn requirement(&mut self) -> Result<(), TokenFailure> {
+        let count = self.set.providers.len();
+        match count {
+            0 => Ok(()),
+            1 => self.optional(0),
+            _ => {
+                let mut failure = TokenFailure::Missing;
+                for provider in 0..count {
+                    match self.verify(provider) {
+                        Ok(()) => return Ok(()),
+                        Err(next) => failure = combine(failure, next),
+                    }
+                }
+                match (0..count).try_for_each(|provider| self.optional(provider)) {
+                    Ok(()) => Ok(()),
+                    Err(next) => Err(combine(failure, next)),
+                }
+            }
+        }
+    }
+
+    fn optional(&mut self, provider: usize) -> Result<(), TokenFailure> {
+        match self.verify(provider) {
+            Err(TokenFailure::Missing) => Ok(()),
+            outcome => outcome,
+        }
+    }
+
+    /// Verifies the tokens of one rule, the last first; each must be good. What a good one changes stays
+    /// changed, even if the request is refused after all.
+    fn verify(&mut self, index: usize) -> Result<(), TokenFailure> {
+        let Some(provider) = self.set.providers.get(index) else {
+            return Ok(());
+        };
+        for header in output::headers(provider) {
+            self.result.edits.remove(header);
+        }
+        let mut tokens = Vec::new();
+        for (place, location) in provider.places.iter().enumerate() {
+            tokens.extend(
+                location
+                    .tokens(self.view())
+                    .into_iter()
+                    .map(|token| (place, location, token)),
+            );
+        }
+        if tokens.is_empty() {
+            return Err(TokenFailure::Missing);
+        }
+        for (place, location, token) in tokens.into_iter().rev() {
+            let parsed = Jws::parse(&token);
+            let outcome = match &parsed {
+                Ok(jws) => check(provider, jws, self.request.now, self.verifier),
+                Err(failure) => Err(*failure),
+            };
+            self.result.attempts.push(Attempt {
+                provider: index,
+                place,
+                issuer: parsed.as_ref().ok().map(|jws| jws.issuer.clone()),
+                key_id: parsed.as_ref().ok().map(|jws| jws.key_id.clone()),
+                outcome,
+            });
+            let jws = parsed?;
+            outcome?;
+            output::add(provider, &jws, &mut self.result.edits);
+            if !provider.forward {
+                let path = self.view().path().to_vec();
+                location.strip(&path, &mut self.result.edits);
+            }
+            self.result.payload = Some(Payload(split_claims(
+                jws.payload,
+                &provider.space_delimited,
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// Which failure of several is reported: a real one over an unknown issuer, that one over a missing token,
+/// and otherwise the later one.
+fn combine(earlier: TokenFailure, later: TokenFailure) -> TokenFailure {
+    let is_real = !matches!(later, TokenFailure::Missing | TokenFailure::UnknownIssuer);
+    if is_real || earlier == TokenFailure::Missing {
+        later
+    } else {
+        earlier
+    }
+}
+
+/// Everything about a token but its form, in Envoy's order: audiences before the signature.
+fn check(
+    provider: &Provider,
+    jws: &Jws,
+    now: u64,
+    verifier: &impl SignatureVerifier,
+) -> Result<(), TokenFailure> {
+    if !provider.issuer.is_empty() && provider.issuer != jws.issuer {
+        return Err(TokenFailure::UnknownIssuer);
+    }
+    if now.saturating_add(CLOCK_SKEW) < jws.not_before {
+        return Err(TokenFailure::NotYetValid);
+    }
+    if jws.expiration != 0 && now > jws.expiration.saturating_add(CLOCK_SKEW) {
+        return Err(TokenFailure::Expired);
+    }
+    let is_allowed = |audience: &String| {
+        provider
+            .audiences
+            .iter()
+            .any(|one| one == bare_audience(audience))
+    };
+    if !provider.audiences.is_empty() && !jws.audiences.iter().any(is_allowed) {
+        return Err(TokenFailure::AudienceNotAllowed);
+    }
+    let mut candidates = provider
+        .keys
+        .candidates(&jws.key_id, jws.algorithm)
+        .peekable();
+    if candidates.peek().is_none() {
+        return Err(TokenFailure::NoMatchingKey);
+    }
+    for key in candidates {
+        if matches!(key, crate::crypto::PublicKey::Ed25519(_)) && jws.signature.len() != 64 {
+            return Err(TokenFailure::Ed25519Length);
+        }
+        if verifier.verify(key, jws.algorithm, &jws.signed, &jws.signature) {
+            return Ok(());
+        }
+    }
+    Err(TokenFailure::Verification)
+}
+
+/// An audience without its `http://` or `https://` and without one slash at its end: Envoy compares so.
+pub(crate) fn bare_audience(audience: &str) -> &str {
+    let bare = audience
+        .strip_prefix("http://")
+        .or_else(|| audience.strip_prefix("https://"))
+        .unwrap_or(audience);
+    bare.strip_suffix('/').unwrap_or(bare)
+}
+
+/// Splits the named top-level string claims at spaces; one without any word stays as it is.
+fn split_claims(mut payload: Vec<(String, Json)>, names: &[String]) -> Vec<(String, Json)> {
+    for (name, value) in &mut payload {
+        if let Json::String(text) = value
+            && names.contains(name)
+        {
+            let words: Vec<Json> = text
+                .split(' ')
+                .filter(|word| !word.is_empty())
+                .map(|word| Json::String(word.to_owned()))
+                .collect();
+            if !words.is_empty() {
+                *value = Json::Array(words);
+            }
+        }
+    }
+    payload
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_real_failure_beats_an_unknown_issuer() {
+        use TokenFailure::{Expired, Missing, UnknownIssuer, Verification};
+        assert_eq!(combine(Missing, Missing), Missing);
+        assert_eq!(combine(Missing, UnknownIssuer), UnknownIssuer);
+        assert_eq!(combine(UnknownIssuer, Missing), UnknownIssuer);
+        assert_eq!(combine(UnknownIssuer, Expired), Expired);
+        assert_eq!(combine(Expired, UnknownIssuer), Expired);
+        assert_eq!(combine(Expired, Verification), Verification);
+    }
+
+    #[test]
+    fn audiences_lose_scheme_and_slash() {
+        for (audience, bare) in [
+            ("svc", "svc"),
+            ("https://svc/", "svc"),
+            ("http://svc", "svc"),
+            ("HTTPS://svc", "HTTPS://svc"),
+            ("svc//", "svc/"),
+            ("https://", ""),
+        ] {
+            assert_eq!(bare_audience(audience), bare);
+        }
+    }
+
+    #[test]
+    fn only_spaces_split_claims() {
+        let claims = |text: &str| vec![(String::from("scope"), Json::String(text.into()))];
+        let list = |words: &[&str]| {
+            let words = words
+                .iter()
+                .map(|word| Json::String((*word).into()))
+                .collect();
+            vec![(String::from("scope"), Json::Array(words))]
+        };
+        let names = [String::from("scope")];
+        assert_eq!(split_claims(claims("a  b"), &names), list(&["a", "b"]));
+        assert_eq!(split_claims(claims("a\tb"), &names), list(&["a\tb"]));
+        assert_eq!(split_claims(claims(" "), &names), claims(" "));
+        assert_eq!(split_claims(claims("a b"), &[]), claims("a b"));
+    }
+}

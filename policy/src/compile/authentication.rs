@@ -1,0 +1,195 @@
+//! `RequestAuthentication`s become providers: all rules of all resources, sorted by issuer.
+
+use std::sync::Arc;
+
+use super::{Diagnostics, Setting};
+use crate::authenticate::{KeySet, KeySetError, bare_audience};
+use crate::diagnostic::{Code, Severity};
+use crate::policy_set::{Provider, TokenPlace};
+use crate::resource::{JwtRule, RequestAuthentication};
+
+/// The claims that Istio always splits at spaces.
+const SPACE_DELIMITED: [&str; 2] = ["permission", "scope"];
+
+/// Says what is wrong with the key sets of a resource.
+pub(super) fn check(
+    resource: &RequestAuthentication,
+    setting: &Setting,
+    diagnostics: &mut Diagnostics,
+) {
+    for rule in &resource.jwt_rules {
+        let Some((text, path)) = key_set_text(rule, setting) else {
+            let (path, message) = match &rule.jwks_uri {
+                Some(uri) => (
+                    uri.at.clone(),
+                    format!(
+                        "`{}` is not fetched yet, and its key set is not given",
+                        uri.text
+                    ),
+                ),
+                None => (
+                    rule.at.key("issuer"),
+                    "finding the keys of an issuer by OIDC discovery is not enforced yet".into(),
+                ),
+            };
+            diagnostics.push(
+                resource,
+                Code::MissingJwks,
+                Severity::Error,
+                &path,
+                message,
+                "give the key set in the rule's `jwks`, or beside the policies under `jwks` with the same `uri`",
+            );
+            continue;
+        };
+        match KeySet::parse(text.as_bytes()) {
+            Err(error) => diagnostics.push(
+                resource,
+                Code::InvalidJwks,
+                Severity::Error,
+                path,
+                error.to_string(),
+                remedy(error),
+            ),
+            Ok(set) => {
+                for key in set.skipped() {
+                    let name = if key.id.is_empty() {
+                        String::new()
+                    } else {
+                        format!(" (`{}`)", key.id)
+                    };
+                    diagnostics.push(
+                        resource,
+                        Code::UnusableKey,
+                        Severity::Warning,
+                        path,
+                        format!(
+                            "key {}{name} of the set is left out: {}",
+                            key.index, key.reason
+                        ),
+                        "",
+                    );
+                }
+            }
+        }
+    }
+}
+
+fn remedy(error: KeySetError) -> &'static str {
+    match error {
+        KeySetError::NoKeys => "write `{\"keys\": [...]}` around the key",
+        _ => "give a JSON Web Key Set with at least one public key",
+    }
+}
+
+/// The key set of a rule and the field that it comes from.
+fn key_set_text<'a>(
+    rule: &'a JwtRule,
+    setting: &'a Setting,
+) -> Option<(&'a str, &'a crate::source::FieldPath)> {
+    if let Some(jwks) = &rule.jwks {
+        return Some((&jwks.text, &jwks.at));
+    }
+    let uri = rule.jwks_uri.as_ref()?;
+    let source = setting
+        .key_sets
+        .iter()
+        .find(|source| source.uri == uri.text)?;
+    Some((&source.jwks, &uri.at))
+}
+
+/// The providers of the resources that select the workload. Rules whose key set is wrong are left out here;
+/// [`check`] has refused the whole set for them.
+pub(super) fn providers(resources: &[&RequestAuthentication], setting: &Setting) -> Vec<Provider> {
+    let mut ordered: Vec<&RequestAuthentication> = resources.to_vec();
+    ordered.sort_by_key(|resource| {
+        let metadata = &resource.metadata;
+        let own = metadata.id.namespace == setting.workload.namespace;
+        (
+            !own,
+            metadata.created.clone(),
+            metadata.id.name.clone(),
+            metadata.id.namespace.clone(),
+        )
+    });
+    let mut providers: Vec<Provider> = Vec::new();
+    for resource in ordered {
+        for rule in &resource.jwt_rules {
+            let keys = key_set_text(rule, setting)
+                .and_then(|(text, _)| KeySet::parse(text.as_bytes()).ok());
+            providers.extend(keys.map(|keys| provider(resource, rule, keys)));
+        }
+    }
+    providers.sort_by(|left, right| left.issuer.cmp(&right.issuer));
+    providers
+}
+
+fn provider(resource: &RequestAuthentication, rule: &JwtRule, keys: KeySet) -> Provider {
+    let name = |text: &str| text.to_ascii_lowercase().into_bytes().into_boxed_slice();
+    let mut at = resource.metadata.at.clone();
+    at.path = rule.at.clone();
+    Provider {
+        at,
+        issuer: rule.issuer.clone(),
+        audiences: rule
+            .audiences
+            .iter()
+            .map(|audience| bare_audience(audience).to_owned())
+            .collect(),
+        keys: Arc::new(keys),
+        places: places(rule),
+        forward: rule.forward_original_token,
+        payload_header: rule.output_payload_to_header.as_deref().map(name),
+        claim_headers: rule
+            .output_claim_to_headers
+            .iter()
+            .map(|output| (name(&output.header), output.claim.clone()))
+            .collect(),
+        space_delimited: SPACE_DELIMITED
+            .into_iter()
+            .map(str::to_owned)
+            .chain(rule.space_delimited_claims.iter().cloned())
+            .collect(),
+    }
+}
+
+/// Headers by name and prefix, then parameters, then cookies, each sorted: the order of Envoy's maps. Any
+/// place given turns the default ones off.
+fn places(rule: &JwtRule) -> Box<[TokenPlace]> {
+    let header = |name: &str, prefix: &str| TokenPlace::Header {
+        name: name.to_ascii_lowercase().into_bytes().into(),
+        prefix: prefix.as_bytes().into(),
+    };
+    let mut headers: Vec<(String, TokenPlace)> = rule
+        .from_headers
+        .iter()
+        .map(|from| {
+            (
+                from.name.to_ascii_lowercase() + &from.prefix,
+                header(&from.name, &from.prefix),
+            )
+        })
+        .collect();
+    headers.sort();
+    headers.dedup();
+    let named = |names: &[String]| {
+        let mut names: Vec<Box<[u8]>> = names.iter().map(|name| name.as_bytes().into()).collect();
+        names.sort();
+        names.dedup();
+        names
+    };
+    let mut places: Vec<TokenPlace> = headers.into_iter().map(|(_, place)| place).collect();
+    places.extend(named(&rule.from_params).into_iter().map(TokenPlace::Param));
+    places.extend(
+        named(&rule.from_cookies)
+            .into_iter()
+            .map(TokenPlace::Cookie),
+    );
+    if places.is_empty() {
+        places = vec![
+            header("authorization", "Bearer "),
+            TokenPlace::Param((*b"access_token").into()),
+        ];
+    }
+    places.into()
+}

@@ -1,0 +1,306 @@
+//! From resources to a [`PolicySet`] for one workload. All diagnostics are collected; one error and there is
+//! no set, since a set that lost a rule would decide something nobody wrote.
+
+mod authentication;
+mod condition;
+mod identity;
+mod rules;
+mod selection;
+
+use std::collections::BTreeMap;
+
+use crate::diagnostic::{Code, Diagnostic, Location, Severity};
+use crate::policy_set::{Clause, Needs, Policy, PolicySet, RuleId, Test, identity};
+use crate::resource::{Action, AuthorizationPolicy, RequestAuthentication, Resource, Resources};
+
+/// What holds for the whole mesh (Istio's `MeshConfig`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mesh {
+    /// `rootNamespace`: its policies are for every namespace.
+    pub root_namespace: String,
+    /// `trustDomain`
+    pub trust_domain: String,
+    /// `trustDomainAliases`
+    pub trust_domain_aliases: Vec<String>,
+}
+
+impl Default for Mesh {
+    fn default() -> Self {
+        Self {
+            root_namespace: "istio-system".into(),
+            trust_domain: "cluster.local".into(),
+            trust_domain_aliases: Vec::new(),
+        }
+    }
+}
+
+/// The workload whose requests are decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Workload {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+impl Default for Workload {
+    fn default() -> Self {
+        Self {
+            namespace: "default".into(),
+            labels: BTreeMap::new(),
+        }
+    }
+}
+
+/// The key set behind a `jwksUri`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeySetSource {
+    /// The `jwksUri` of the policies.
+    pub uri: String,
+    /// The key set as text.
+    pub jwks: String,
+    /// Where this was configured.
+    pub at: Location,
+}
+
+/// Everything that compiling reads.
+#[derive(Debug, Clone, Default)]
+pub struct Setting {
+    /// The mesh.
+    pub mesh: Mesh,
+    /// The workload.
+    pub workload: Workload,
+    /// Key sets by their URI.
+    pub key_sets: Vec<KeySetSource>,
+}
+
+/// The outcome of compiling.
+#[derive(Debug, Clone)]
+pub struct Compiled {
+    /// The set, unless there is an error.
+    pub set: Option<PolicySet>,
+    /// Everything there is to say, the findings of reading included.
+    pub diagnostics: Vec<Diagnostic>,
+    /// For each of [`Resources::items`], whether it is for the workload.
+    pub selected: Vec<bool>,
+}
+
+/// Compiles all resources that select the workload. The others are checked as well.
+pub fn compile(resources: &Resources, setting: &Setting) -> Compiled {
+    let mut diagnostics = Diagnostics(resources.diagnostics.clone());
+    let selected: Vec<bool> = resources
+        .items
+        .iter()
+        .map(|resource| selection::selects(resource, setting))
+        .collect();
+    let mut authentications: Vec<&RequestAuthentication> = Vec::new();
+    let mut policies: Vec<Policy> = Vec::new();
+    for (resource, selected) in resources.items.iter().zip(&selected) {
+        match resource {
+            Resource::RequestAuthentication(resource) => {
+                authentication::check(resource, setting, &mut diagnostics);
+                if *selected {
+                    authentications.push(resource);
+                }
+            }
+            Resource::AuthorizationPolicy(resource) => {
+                let policy = rules::compile(resource, setting, &mut diagnostics);
+                if *selected && !resource.dry_run {
+                    policies.push(policy);
+                }
+            }
+        }
+    }
+    selection::report(resources, &selected, setting, &mut diagnostics);
+    let providers = authentication::providers(&authentications, setting);
+    report_missing_authentication(resources, &selected, providers.is_empty(), &mut diagnostics);
+    let failed = diagnostics
+        .0
+        .iter()
+        .any(|diagnostic| diagnostic.severity == Severity::Error);
+    let set = (!failed).then(|| assemble(policies, providers));
+    Compiled {
+        set,
+        diagnostics: diagnostics.0,
+        selected,
+    }
+}
+
+fn assemble(policies: Vec<Policy>, providers: Vec<crate::policy_set::Provider>) -> PolicySet {
+    let mut output_headers: Vec<Box<[u8]>> = providers
+        .iter()
+        .flat_map(|provider| {
+            provider
+                .payload_header
+                .iter()
+                .cloned()
+                .chain(provider.claim_headers.iter().map(|(name, _)| name.clone()))
+        })
+        .collect();
+    output_headers.sort();
+    output_headers.dedup();
+    let mut needs = Needs {
+        now: !providers.is_empty(),
+        ..Needs::default()
+    };
+    let clauses = policies
+        .iter()
+        .flat_map(|policy| policy.rules.iter())
+        .flat_map(|rule| {
+            rule.from
+                .iter()
+                .chain(rule.to.iter())
+                .flat_map(|group| group.iter())
+                .chain(rule.when.iter())
+        });
+    for clause in clauses {
+        needs.add(clause);
+    }
+    PolicySet {
+        audit: in_order(&policies, Action::Audit),
+        deny: in_order(&policies, Action::Deny),
+        allow: in_order(&policies, Action::Allow),
+        has_allow: policies.iter().any(|policy| policy.action == Action::Allow),
+        policies: policies.into(),
+        providers: providers.into(),
+        output_headers: output_headers.into(),
+        needs,
+    }
+}
+
+/// Envoy keeps RBAC policies in a sorted map, so rule 10 comes before rule 2.
+fn in_order(policies: &[Policy], action: Action) -> Box<[RuleId]> {
+    let mut rules: Vec<(String, RuleId)> = Vec::new();
+    for (policy, index) in policies.iter().zip(0_u32..) {
+        if policy.action == action {
+            for (_, rule) in policy.rules.iter().zip(0_u32..) {
+                rules.push((
+                    identity(&policy.at, rule),
+                    RuleId {
+                        policy: index,
+                        rule,
+                    },
+                ));
+            }
+        }
+    }
+    rules.sort();
+    rules.into_iter().map(|(_, id)| id).collect()
+}
+
+impl Needs {
+    fn add(&mut self, clause: &Clause) {
+        match clause.test {
+            Test::PeerName(_) => self.peer_names = true,
+            Test::SourceIp(_) => self.source_ip = true,
+            Test::RemoteIp(_) => self.remote_ip = true,
+            Test::DestinationIp(_) => self.destination_ip = true,
+            Test::DestinationPort(_) => self.destination_port = true,
+            Test::ServerName(_) => self.server_name = true,
+            Test::Host(_)
+            | Test::Method(_)
+            | Test::Path(_)
+            | Test::Header { .. }
+            | Test::RequestPrincipal(_)
+            | Test::Claim { .. } => {}
+        }
+    }
+}
+
+/// A positive condition on a token that nothing verifies never holds.
+fn report_missing_authentication(
+    resources: &Resources,
+    selected: &[bool],
+    none: bool,
+    diagnostics: &mut Diagnostics,
+) {
+    if !none {
+        return;
+    }
+    for (resource, selected) in resources.items.iter().zip(selected) {
+        if let (Resource::AuthorizationPolicy(policy), true) = (resource, selected)
+            && let Some(path) = first_token_field(policy)
+        {
+            diagnostics.push(
+                policy,
+                Code::NoAuthentication,
+                Severity::Warning,
+                &path,
+                "this asks about a token, and no RequestAuthentication selects the workload to verify one",
+                "add a RequestAuthentication for the same workload",
+            );
+        }
+    }
+}
+
+fn first_token_field(policy: &AuthorizationPolicy) -> Option<crate::source::FieldPath> {
+    policy.rules.iter().find_map(|rule| {
+        let source = rule.from.iter().find_map(|group| {
+            let (name, _) = group
+                .fields
+                .iter()
+                .find(|(name, _)| *name == "requestPrincipals")?;
+            Some(group.at.key(name))
+        });
+        let condition = || {
+            rule.when
+                .iter()
+                .find(|condition| {
+                    condition.key.text.starts_with("request.auth.") && !condition.values.is_empty()
+                })
+                .map(|condition| condition.at.key("key"))
+        };
+        source.or_else(condition)
+    })
+}
+
+/// The diagnostics of all resources, in the order of reading.
+#[derive(Debug)]
+pub(crate) struct Diagnostics(Vec<Diagnostic>);
+
+impl Diagnostics {
+    fn push(
+        &mut self,
+        at: &impl HasLocation,
+        code: Code,
+        severity: Severity,
+        path: &crate::source::FieldPath,
+        message: impl Into<String>,
+        help: &str,
+    ) {
+        self.0.push(Diagnostic {
+            code,
+            severity,
+            message: message.into(),
+            help: (!help.is_empty()).then(|| help.to_owned()),
+            at: Location {
+                path: path.clone(),
+                ..at.location().clone()
+            },
+            span: None,
+        });
+    }
+}
+
+/// What stands somewhere in a text.
+trait HasLocation {
+    fn location(&self) -> &Location;
+}
+
+impl HasLocation for AuthorizationPolicy {
+    fn location(&self) -> &Location {
+        &self.metadata.at
+    }
+}
+
+impl HasLocation for RequestAuthentication {
+    fn location(&self) -> &Location {
+        &self.metadata.at
+    }
+}
+
+impl HasLocation for Resource {
+    fn location(&self) -> &Location {
+        &self.metadata().at
+    }
+}

@@ -1,0 +1,228 @@
+//! The plugin's configuration (`pluginConfig` of a WasmPlugin): policies and what they need to be understood.
+
+use std::collections::BTreeMap;
+
+use crate::compile::{KeySetSource, Mesh, Setting, Workload};
+use crate::diagnostic::{Code, Diagnostic, Location, Severity};
+use crate::resource::{Decoder, Field, Object, Resources};
+use crate::source::{FieldPath, Node, Value};
+
+/// A configuration as it was read.
+#[derive(Debug, Clone, Default)]
+pub struct Config {
+    /// `policies`
+    pub resources: Resources,
+    /// `mesh`
+    pub mesh: Mesh,
+    /// `workload`; `None` leaves it to the proxy's own metadata.
+    pub workload: Option<Workload>,
+    /// `jwks`
+    pub key_sets: Vec<KeySetSource>,
+}
+
+impl Config {
+    /// Reads the whole configuration; its own errors are among those of the resources.
+    pub fn read(node: &Node) -> Self {
+        let mut decoder = Decoder::new(Location::default());
+        let mut config = Self::default();
+        let root = decoder.root(node);
+        if let Some(object) = decoder.object(&root) {
+            decoder.known_fields(
+                &object,
+                &["policies", "mesh", "workload", "jwks", "extensionProviders"],
+            );
+            let policies = decoder.list(&object, "policies").unwrap_or_default();
+            if !object.names("policies") {
+                decoder.missing(&object, "policies");
+            }
+            config.resources =
+                Resources::read_list(policies.into_iter().map(|field| (field.at, field.node)));
+            config.mesh = mesh(&mut decoder, &object);
+            config.workload = workload(&mut decoder, &object);
+            config.key_sets = key_sets(&mut decoder, &object);
+            if let Some(field) = object.field("extensionProviders")
+                && !matches!(&field.node.value, Value::Sequence(items) if items.is_empty())
+            {
+                decoder.error(
+                    Code::NotEnforced,
+                    &field.at,
+                    "external authorizers are not enforced yet",
+                    "remove `extensionProviders`",
+                );
+            }
+        }
+        let mut diagnostics = decoder.into_diagnostics();
+        diagnostics.append(&mut config.resources.diagnostics);
+        config.resources.diagnostics = diagnostics;
+        config
+    }
+
+    /// The configuration of a text that is not even JSON.
+    pub fn not_json(message: String) -> Self {
+        let diagnostic = Diagnostic {
+            code: Code::Syntax,
+            severity: Severity::Error,
+            message,
+            help: Some("pluginConfig is an object with the key `policies`".into()),
+            at: Location::default(),
+            span: None,
+        };
+        Self {
+            resources: Resources {
+                items: Vec::new(),
+                diagnostics: vec![diagnostic],
+            },
+            ..Self::default()
+        }
+    }
+
+    /// What compiling needs, with `workload` where the configuration names none.
+    pub fn setting(&self, workload: Workload) -> Setting {
+        Setting {
+            mesh: self.mesh.clone(),
+            workload: self.workload.clone().unwrap_or(workload),
+            key_sets: self.key_sets.clone(),
+        }
+    }
+}
+
+/// `mesh`, each field with Istio's default.
+pub(crate) fn mesh(decoder: &mut Decoder, object: &Object<'_>) -> Mesh {
+    let mut mesh = Mesh::default();
+    let Some(object) = object
+        .field("mesh")
+        .and_then(|field| decoder.object(&field))
+    else {
+        return mesh;
+    };
+    decoder.known_fields(
+        &object,
+        &["rootNamespace", "trustDomain", "trustDomainAliases"],
+    );
+    if let Some(text) = decoder.string(&object, "rootNamespace") {
+        mesh.root_namespace = text.text;
+    }
+    if let Some(text) = decoder.string(&object, "trustDomain") {
+        mesh.trust_domain = text.text;
+    }
+    mesh.trust_domain_aliases = decoder
+        .strings(&object, "trustDomainAliases")
+        .into_iter()
+        .map(|text| text.text)
+        .collect();
+    mesh
+}
+
+/// `workload`; `None` if it is absent.
+pub(crate) fn workload(decoder: &mut Decoder, object: &Object<'_>) -> Option<Workload> {
+    let object = object
+        .field("workload")
+        .and_then(|field| decoder.object(&field))?;
+    decoder.known_fields(&object, &["namespace", "labels"]);
+    let namespace = decoder.required_string(&object, "namespace")?.text;
+    let labels: BTreeMap<String, String> = decoder
+        .string_map(&object, "labels")
+        .unwrap_or_default()
+        .into_iter()
+        .map(|(key, value)| (key, value.text))
+        .collect();
+    Some(Workload { namespace, labels })
+}
+
+fn key_sets(decoder: &mut Decoder, object: &Object<'_>) -> Vec<KeySetSource> {
+    let fields = decoder.list(object, "jwks").unwrap_or_default();
+    let mut sources: Vec<KeySetSource> = Vec::new();
+    for field in fields {
+        let Some(source) = key_set(decoder, &field) else {
+            continue;
+        };
+        if sources.iter().any(|earlier| earlier.uri == source.uri) {
+            decoder.error(
+                Code::DuplicateKey,
+                &field.at.key("uri"),
+                format!("`{}` has a key set already", source.uri),
+                "keep one entry for each uri",
+            );
+        }
+        sources.push(source);
+    }
+    sources
+}
+
+fn key_set(decoder: &mut Decoder, field: &Field<'_>) -> Option<KeySetSource> {
+    let object = decoder.object(field)?;
+    decoder.known_fields(&object, &["uri", "jwks", "cluster"]);
+    let uri = decoder.required_string(&object, "uri")?.text;
+    if let Some(cluster) = decoder.string(&object, "cluster") {
+        not_fetched(decoder, &cluster.at);
+    }
+    let jwks = decoder.required_string(&object, "jwks")?.text;
+    Some(KeySetSource {
+        uri,
+        jwks,
+        at: Location {
+            path: field.at.clone(),
+            ..Location::default()
+        },
+    })
+}
+
+fn not_fetched(decoder: &mut Decoder, at: &FieldPath) {
+    decoder.error(
+        Code::NotEnforced,
+        at,
+        "key sets are not fetched from a cluster yet",
+        "give the key set as text in `jwks`",
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::from_json;
+
+    #[track_caller]
+    fn check(json: &str, expected: &[&str]) {
+        let config = Config::read(&from_json(json.as_bytes()).unwrap());
+        let found: Vec<String> = config
+            .resources
+            .diagnostics
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        let heads: Vec<&str> = found
+            .iter()
+            .map(|line| line.split(';').next().unwrap())
+            .collect();
+        assert_eq!(heads, expected);
+    }
+
+    #[test]
+    fn errors_name_their_place() {
+        check(
+            "[]",
+            &["error[wrong-type]: expected an object, found a list"],
+        );
+        check(
+            "{}",
+            &["error[missing-field]: policies: `policies` is missing"],
+        );
+        check(
+            r#"{"policies":[],"polices":1}"#,
+            &["error[unknown-field]: polices: `polices` is not a field here"],
+        );
+        check(
+            r#"{"policies":[{"apiVersion":"security.istio.io/v1","kind":"AuthorizationPolicy","metadata":{"name":"x"},"spec":{"rules":[{"to":[{"operation":{"ports":[80]}}]}]}}]}"#,
+            &[
+                "error[wrong-type]: AuthorizationPolicy default/x policies[0].spec.rules[0].to[0].operation.ports[0]: expected a string, found a number",
+            ],
+        );
+        check(
+            r#"{"policies":[],"jwks":[{"uri":"u","cluster":"c","jwks":"x"},{"uri":"u","jwks":"x"}]}"#,
+            &[
+                "error[not-enforced]: jwks[0].cluster: key sets are not fetched from a cluster yet",
+                "error[duplicate-key]: jwks[1].uri: `u` has a key set already",
+            ],
+        );
+    }
+}

@@ -1,0 +1,313 @@
+//! Signatures over raw bytes. What a key may verify is decided in [`crate::authenticate`]; here the key's
+//! type alone chooses the primitive and the token's algorithm the hash, which is Envoy's rule.
+
+use ed25519_dalek::Verifier as _;
+use hmac::{Hmac, KeyInit, Mac};
+use rsa::traits::SignatureScheme as _;
+use rsa::{BigUint, Pkcs1v15Sign, RsaPublicKey};
+use sha2::{Digest, Sha256, Sha384, Sha512};
+
+/// The thirteen algorithms that Envoy knows (RFC 7518 section 3.1, RFC 8037 section 3.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Algorithm {
+    /// ECDSA
+    Es(Hash),
+    /// HMAC
+    Hs(Hash),
+    /// RSASSA-PKCS1-v1_5
+    Rs(Hash),
+    /// RSASSA-PSS with a salt as long as the hash
+    Ps(Hash),
+    /// Ed25519
+    EdDsa,
+}
+
+/// SHA-2 by its length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Hash {
+    /// SHA-256
+    Sha256,
+    /// SHA-384
+    Sha384,
+    /// SHA-512
+    Sha512,
+}
+
+impl Algorithm {
+    /// Reads a header's `alg`; case counts.
+    pub fn parse(name: &str) -> Option<Self> {
+        let family: fn(Hash) -> Self = match name.get(..2)? {
+            "ES" => Self::Es,
+            "HS" => Self::Hs,
+            "RS" => Self::Rs,
+            "PS" => Self::Ps,
+            "Ed" if name == "EdDSA" => return Some(Self::EdDsa),
+            _ => return None,
+        };
+        Some(family(match name.get(2..)? {
+            "256" => Hash::Sha256,
+            "384" => Hash::Sha384,
+            "512" => Hash::Sha512,
+            _ => return None,
+        }))
+    }
+
+    /// The name that headers and key sets use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Es(Hash::Sha256) => "ES256",
+            Self::Es(Hash::Sha384) => "ES384",
+            Self::Es(Hash::Sha512) => "ES512",
+            Self::Hs(Hash::Sha256) => "HS256",
+            Self::Hs(Hash::Sha384) => "HS384",
+            Self::Hs(Hash::Sha512) => "HS512",
+            Self::Rs(Hash::Sha256) => "RS256",
+            Self::Rs(Hash::Sha384) => "RS384",
+            Self::Rs(Hash::Sha512) => "RS512",
+            Self::Ps(Hash::Sha256) => "PS256",
+            Self::Ps(Hash::Sha384) => "PS384",
+            Self::Ps(Hash::Sha512) => "PS512",
+            Self::EdDsa => "EdDSA",
+        }
+    }
+
+    /// The hash for ECDSA and HMAC: SHA-256 unless the algorithm's own family says otherwise.
+    fn hash_within(self, family: fn(Hash) -> Self) -> Hash {
+        [Hash::Sha384, Hash::Sha512]
+            .into_iter()
+            .find(|hash| family(*hash) == self)
+            .unwrap_or(Hash::Sha256)
+    }
+}
+
+impl Hash {
+    fn digest(self, message: &[u8]) -> Vec<u8> {
+        match self {
+            Self::Sha256 => Sha256::digest(message).to_vec(),
+            Self::Sha384 => Sha384::digest(message).to_vec(),
+            Self::Sha512 => Sha512::digest(message).to_vec(),
+        }
+    }
+}
+
+/// A key that verifies, checked when it was made.
+#[derive(Debug, Clone)]
+pub enum PublicKey {
+    /// P-256
+    P256(Box<p256::ecdsa::VerifyingKey>),
+    /// P-384
+    P384(Box<p384::ecdsa::VerifyingKey>),
+    /// P-521
+    P521(Box<p521::ecdsa::VerifyingKey>),
+    /// RSA
+    Rsa(Box<RsaPublicKey>),
+    /// Ed25519, as sent: a point that is no point fails each signature, not the key set.
+    Ed25519([u8; 32]),
+    /// A secret for HMAC, never empty.
+    Hmac(Box<[u8]>),
+}
+
+/// A curve of JSON Web Keys (RFC 7518 section 6.2.1.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Curve {
+    P256,
+    P384,
+    P521,
+}
+
+/// Bits of the largest RSA modulus that Envoy takes.
+const MAX_RSA_BITS: usize = 16384;
+/// Bits of the smallest.
+const MIN_RSA_BITS: usize = 512;
+
+/// The three curves have types of their own with the same methods. Coordinates, unlike the encodings of
+/// SEC 1, bring no code for compressed points.
+macro_rules! ecdsa_key {
+    ($curve:ident, $x:expr, $y:expr, $width:literal) => {{
+        use $curve::elliptic_curve::point::AffineCoordinates;
+        let coordinate = |number| {
+            pad_to(number, $width)
+                .and_then(|bytes| $curve::FieldBytes::try_from(bytes.as_slice()).ok())
+        };
+        coordinate($x)
+            .zip(coordinate($y))
+            .and_then(|(x, y)| Option::from($curve::AffinePoint::from_coordinates(&x, &y)))
+            .and_then(|point| $curve::ecdsa::VerifyingKey::from_affine(point).ok())
+    }};
+}
+
+impl PublicKey {
+    /// An RSA key from big-endian numbers; the exponent must be 3 or 65537, the modulus odd.
+    pub(crate) fn rsa(modulus: &[u8], exponent: &[u8]) -> Option<Self> {
+        let modulus = BigUint::from_bytes_be(modulus);
+        let exponent = BigUint::from_bytes_be(exponent);
+        let is_odd = modulus
+            .to_bytes_le()
+            .first()
+            .is_some_and(|byte| byte % 2 == 1);
+        let is_usual = [BigUint::from(3_u8), BigUint::from(65537_u32)].contains(&exponent);
+        if !(MIN_RSA_BITS..=MAX_RSA_BITS).contains(&modulus.bits()) || !is_odd || !is_usual {
+            return None;
+        }
+        RsaPublicKey::new_with_max_size(modulus, exponent, MAX_RSA_BITS)
+            .ok()
+            .map(|key| Self::Rsa(Box::new(key)))
+    }
+
+    /// An ECDSA key from big-endian coordinates of any length; the point must be on the curve.
+    pub(crate) fn ec(curve: Curve, x: &[u8], y: &[u8]) -> Option<Self> {
+        match curve {
+            Curve::P256 => ecdsa_key!(p256, x, y, 32).map(|key| Self::P256(Box::new(key))),
+            Curve::P384 => ecdsa_key!(p384, x, y, 48).map(|key| Self::P384(Box::new(key))),
+            Curve::P521 => ecdsa_key!(p521, x, y, 66).map(|key| Self::P521(Box::new(key))),
+        }
+    }
+}
+
+/// A big-endian number at exactly `width` bytes; `None` if it is larger.
+fn pad_to(number: &[u8], width: usize) -> Option<Vec<u8>> {
+    let start = number
+        .iter()
+        .position(|byte| *byte != 0)
+        .unwrap_or(number.len());
+    let digits = number.get(start..).unwrap_or_default();
+    let mut padded = vec![0; width.checked_sub(digits.len())?];
+    padded.extend_from_slice(digits);
+    Some(padded)
+}
+
+/// Verifies one signature with one key. Hosts with native code of their own put it in front of
+/// [`RustVerifier`].
+pub trait SignatureVerifier {
+    /// Whether `signature` over `message` is the key's. `algorithm` is the token's.
+    fn verify(
+        &self,
+        key: &PublicKey,
+        algorithm: Algorithm,
+        message: &[u8],
+        signature: &[u8],
+    ) -> bool;
+}
+
+/// The implementations of the `RustCrypto` crates.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RustVerifier;
+
+macro_rules! verify_ecdsa {
+    ($curve:ident, $key:expr, $digest:expr, $signature:expr, $width:literal) => {{
+        use $curve::ecdsa::signature::hazmat::PrehashVerifier;
+        // Short digests are numbers below the order; the curve's code wants them at full width.
+        let digest = if $digest.len() < $width {
+            pad_to($digest, $width)
+        } else {
+            Some($digest.to_vec())
+        };
+        halves($signature, $width)
+            .zip(digest)
+            .and_then(|(pair, digest)| {
+                Some(($curve::ecdsa::Signature::from_slice(&pair).ok()?, digest))
+            })
+            .is_some_and(|(signature, digest)| $key.verify_prehash(&digest, &signature).is_ok())
+    }};
+}
+
+impl SignatureVerifier for RustVerifier {
+    fn verify(
+        &self,
+        key: &PublicKey,
+        algorithm: Algorithm,
+        message: &[u8],
+        signature: &[u8],
+    ) -> bool {
+        let ecdsa_digest = || algorithm.hash_within(Algorithm::Es).digest(message);
+        match key {
+            PublicKey::P256(key) => verify_ecdsa!(p256, key, &ecdsa_digest(), signature, 32),
+            PublicKey::P384(key) => verify_ecdsa!(p384, key, &ecdsa_digest(), signature, 48),
+            PublicKey::P521(key) => verify_ecdsa!(p521, key, &ecdsa_digest(), signature, 66),
+            PublicKey::Rsa(key) => match algorithm {
+                Algorithm::Rs(hash) => verify_pkcs1(key, hash, message, signature),
+                Algorithm::Ps(hash) => verify_pss(key, hash, message, signature),
+                Algorithm::Es(_) | Algorithm::Hs(_) | Algorithm::EdDsa => false,
+            },
+            PublicKey::Ed25519(point) => {
+                let signature = ed25519_dalek::Signature::from_slice(signature);
+                let key = ed25519_dalek::VerifyingKey::from_bytes(point);
+                matches!((key, signature), (Ok(key), Ok(signature)) if key.verify(message, &signature).is_ok())
+            }
+            PublicKey::Hmac(secret) => match algorithm.hash_within(Algorithm::Hs) {
+                Hash::Sha256 => verify_hmac::<Hmac<Sha256>>(secret, message, signature),
+                Hash::Sha384 => verify_hmac::<Hmac<Sha384>>(secret, message, signature),
+                Hash::Sha512 => verify_hmac::<Hmac<Sha512>>(secret, message, signature),
+            },
+        }
+    }
+}
+
+/// `r` and `s` at the width of the curve's numbers: two halves of any length, an odd last byte left aside.
+fn halves(signature: &[u8], width: usize) -> Option<Vec<u8>> {
+    let half = signature.len() / 2;
+    let mut pair = pad_to(signature.get(..half)?, width)?;
+    pair.extend(pad_to(signature.get(half..half * 2)?, width)?);
+    Some(pair)
+}
+
+fn verify_hmac<M: Mac + KeyInit>(secret: &[u8], message: &[u8], tag: &[u8]) -> bool {
+    // `verify_slice` takes the whole tag only, and compares in constant time.
+    <M as KeyInit>::new_from_slice(secret)
+        .is_ok_and(|mac| mac.chain_update(message).verify_slice(tag).is_ok())
+}
+
+fn verify_pkcs1(key: &RsaPublicKey, hash: Hash, message: &[u8], signature: &[u8]) -> bool {
+    let scheme = match hash {
+        Hash::Sha256 => Pkcs1v15Sign::new::<rsa::sha2::Sha256>(),
+        Hash::Sha384 => Pkcs1v15Sign::new::<rsa::sha2::Sha384>(),
+        Hash::Sha512 => Pkcs1v15Sign::new::<rsa::sha2::Sha512>(),
+    };
+    scheme.verify(key, &hash.digest(message), signature).is_ok()
+}
+
+fn verify_pss(key: &RsaPublicKey, hash: Hash, message: &[u8], signature: &[u8]) -> bool {
+    use rsa::pss::{Signature, VerifyingKey};
+    use rsa::signature::Verifier;
+    // The typed key checks that the signature is below the modulus (RFC 8017 section 5.2.2); the untyped
+    // scheme of the same crate does not.
+    let Ok(signature) = Signature::try_from(signature) else {
+        return false;
+    };
+    let key = key.clone();
+    match hash {
+        Hash::Sha256 => VerifyingKey::<rsa::sha2::Sha256>::new(key).verify(message, &signature),
+        Hash::Sha384 => VerifyingKey::<rsa::sha2::Sha384>::new(key).verify(message, &signature),
+        Hash::Sha512 => VerifyingKey::<rsa::sha2::Sha512>::new(key).verify(message, &signature),
+    }
+    .is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thirteen_names_and_no_other() {
+        let names = [
+            "ES256", "ES384", "ES512", "HS256", "HS384", "HS512", "RS256", "RS384", "RS512",
+            "PS256", "PS384", "PS512", "EdDSA",
+        ];
+        for name in names {
+            assert_eq!(Algorithm::parse(name).map(Algorithm::as_str), Some(name));
+        }
+        for name in [
+            "", "none", "rs256", "RS256 ", "ES256K", "Ed25519", "EdDSA2", "RS", "R", "RSé",
+        ] {
+            assert_eq!(Algorithm::parse(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn halves_may_be_padded() {
+        assert_eq!(halves(&[1, 2], 2), Some(vec![0, 1, 0, 2]));
+        assert_eq!(halves(&[0, 0, 1, 0, 0, 2, 9], 2), Some(vec![0, 1, 0, 2]));
+        assert_eq!(halves(&[1, 0, 0, 2], 1), None);
+        assert_eq!(halves(&[], 1), Some(vec![0, 0]));
+    }
+}

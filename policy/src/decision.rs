@@ -1,0 +1,212 @@
+//! What is decided about a request, and what the client is told.
+
+use crate::authenticate::TokenFailure;
+use crate::policy_set::{PolicySet, RuleId};
+use crate::request::Request;
+
+/// Whether the request goes on. There is no default: every path to a verdict says which.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    /// The request goes to the upstream.
+    Allow,
+    /// The client gets a reply instead.
+    Deny,
+}
+
+/// What brought the verdict about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// No ALLOW policy is there, and no DENY rule matched.
+    AllowedNoPolicy,
+    /// This ALLOW rule matched.
+    MatchedAllow(RuleId),
+    /// This DENY rule matched.
+    MatchedDeny(RuleId),
+    /// ALLOW policies are there and none of their rules matched.
+    NoAllowMatched,
+    /// A token is bad.
+    Token(TokenFailure),
+}
+
+/// A verdict and its reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Decision {
+    /// Whether the request goes on.
+    pub verdict: Verdict,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// The reply to a request that does not go on. The body is `text/plain`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalReply {
+    /// 401 or 403.
+    pub status: u16,
+    /// The whole body.
+    pub body: &'static str,
+    /// The value of `www-authenticate`, if the reply has one.
+    pub www_authenticate: Option<Vec<u8>>,
+    /// Envoy's response code details, which name the policy and the rule.
+    pub details: String,
+}
+
+/// A reply as Envoy sends it: gRPC calls get a gRPC status, `HEAD` no body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SentReply {
+    /// The HTTP status.
+    pub status: u16,
+    /// The headers that matter, in order.
+    pub headers: Vec<(&'static str, Vec<u8>)>,
+    /// The body.
+    pub body: &'static str,
+}
+
+/// What Envoy's RBAC filter says.
+const ACCESS_DENIED: &str = "RBAC: access denied";
+/// Envoy shows this much of a path in `www-authenticate`.
+const MAX_REALM_PATH: usize = 256;
+
+impl Reason {
+    /// The stable name that scenarios, metrics and the page use.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::AllowedNoPolicy => "allowed-no-policy",
+            Self::MatchedAllow(_) => "matched-allow",
+            Self::MatchedDeny(_) => "matched-deny",
+            Self::NoAllowMatched => "no-allow-matched",
+            Self::Token(_) => "jwt",
+        }
+    }
+
+    /// The rule that decided, if it was one.
+    pub fn rule(self) -> Option<RuleId> {
+        match self {
+            Self::MatchedAllow(rule) | Self::MatchedDeny(rule) => Some(rule),
+            Self::AllowedNoPolicy | Self::NoAllowMatched | Self::Token(_) => None,
+        }
+    }
+
+    /// The verdict that goes with it.
+    pub fn verdict(self) -> Verdict {
+        match self {
+            Self::AllowedNoPolicy | Self::MatchedAllow(_) => Verdict::Allow,
+            Self::MatchedDeny(_) | Self::NoAllowMatched | Self::Token(_) => Verdict::Deny,
+        }
+    }
+}
+
+impl From<Reason> for Decision {
+    fn from(reason: Reason) -> Self {
+        Self {
+            verdict: reason.verdict(),
+            reason,
+        }
+    }
+}
+
+impl Decision {
+    /// What the client is told; `None` when the request goes on.
+    pub fn reply(&self, set: &PolicySet, request: &Request<'_>) -> Option<LocalReply> {
+        let denied = |policy: String| LocalReply {
+            status: 403,
+            body: ACCESS_DENIED,
+            www_authenticate: None,
+            details: format!("rbac_access_denied_matched_policy[{policy}]").replace(' ', "_"),
+        };
+        match self.reason {
+            Reason::AllowedNoPolicy | Reason::MatchedAllow(_) => None,
+            Reason::NoAllowMatched => Some(denied("none".into())),
+            Reason::MatchedDeny(rule) => Some(denied(set.identity(rule))),
+            Reason::Token(failure) => Some(LocalReply {
+                status: failure.status(),
+                body: failure.message(),
+                www_authenticate: Some(challenge(request, failure)),
+                details: format!(
+                    "jwt_authn_access_denied{{{}}}",
+                    failure.message().replace(' ', "_")
+                ),
+            }),
+        }
+    }
+}
+
+impl LocalReply {
+    /// What the client of `request` gets.
+    pub fn sent(&self, request: &Request<'_>) -> SentReply {
+        let content_type = request
+            .headers
+            .iter()
+            .find(|(name, _)| *name == b"content-type")
+            .map(|(_, value)| *value);
+        let is_grpc = content_type.is_some_and(|value| {
+            value
+                .strip_prefix(b"application/grpc")
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"+"))
+        });
+        let mut headers: Vec<(&'static str, Vec<u8>)> = Vec::new();
+        headers.extend(
+            self.www_authenticate
+                .clone()
+                .map(|value| ("www-authenticate", value)),
+        );
+        if is_grpc {
+            let code = if self.status == 401 {
+                UNAUTHENTICATED
+            } else {
+                PERMISSION_DENIED
+            };
+            headers.push(("content-type", b"application/grpc".to_vec()));
+            headers.push(("grpc-status", code.to_vec()));
+            headers.push(("grpc-message", self.body.as_bytes().to_vec()));
+            return SentReply {
+                status: 200,
+                headers,
+                body: "",
+            };
+        }
+        headers.push(("content-type", b"text/plain".to_vec()));
+        let body = if request.method == b"HEAD" {
+            ""
+        } else {
+            self.body
+        };
+        SentReply {
+            status: self.status,
+            headers,
+            body,
+        }
+    }
+}
+
+/// gRPC's status codes for 401 and 403, as Envoy maps them.
+const UNAUTHENTICATED: &[u8] = b"16";
+const PERMISSION_DENIED: &[u8] = b"7";
+
+/// RFC 6750 section 3. Unlike Envoy's, the realm has no query, where tokens travel, and escapes quotes.
+fn challenge(request: &Request<'_>, failure: TokenFailure) -> Vec<u8> {
+    let path = request
+        .path
+        .split(|byte| matches!(byte, b'?' | b'#'))
+        .next()
+        .unwrap_or_default();
+    let shown = path.get(..MAX_REALM_PATH).unwrap_or(path);
+    let mut header = b"Bearer realm=\"".to_vec();
+    let realm = [
+        request.scheme,
+        b"://",
+        request.authority.unwrap_or_default(),
+        shown,
+    ]
+    .concat();
+    for byte in realm {
+        if matches!(byte, b'"' | b'\\') {
+            header.push(b'\\');
+        }
+        header.push(byte);
+    }
+    header.push(b'"');
+    if failure != TokenFailure::Missing {
+        header.extend_from_slice(b", error=\"invalid_token\"");
+    }
+    header
+}

@@ -1,0 +1,184 @@
+//! What we say about text that people wrote: a stable code, what is wrong, what to do, and where.
+
+use std::fmt;
+
+use crate::source::{FieldPath, Span};
+
+/// How much a [`Diagnostic`] matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    /// The text is not used as it is: nothing compiles until this is mended.
+    Error,
+    /// The text is used, and probably does not do what its author wants.
+    Warning,
+    /// Worth knowing.
+    Info,
+}
+
+impl Severity {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+            Self::Info => "info",
+        }
+    }
+}
+
+macro_rules! codes {
+    ($($(#[doc = $doc:literal])+ $variant:ident = $text:literal,)+) => {
+        /// The stable name of a kind of diagnostic. Tests, documentation and links use its text.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[non_exhaustive]
+        pub enum Code { $($(#[doc = $doc])+ $variant,)+ }
+
+        impl Code {
+            /// Every code, in the order of the reference table.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+
+            /// The kebab-case text.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text),+ }
+            }
+
+            /// What it means, in one sentence.
+            pub fn meaning(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($doc),+).trim_ascii()),+ }
+            }
+        }
+    };
+}
+
+codes! {
+    /// The text is not YAML or JSON.
+    Syntax = "yaml-syntax",
+    /// An object has the same key twice.
+    DuplicateKey = "duplicate-key",
+    /// The resource's kind or API version is not one that Portcullis knows.
+    UnknownKind = "unknown-kind",
+    /// The kind takes no part in decisions, so the resource is left aside.
+    IgnoredKind = "ignored-kind",
+    /// The API has this field or value, and Portcullis does not enforce it yet.
+    NotEnforced = "not-enforced",
+    /// The API has no such field.
+    UnknownField = "unknown-field",
+    /// A field that must be there is missing.
+    MissingField = "missing-field",
+    /// The value has another type than the field.
+    WrongType = "wrong-type",
+    /// The field knows a fixed set of values, and this is none of them.
+    UnknownEnumValue = "unknown-enum-value",
+    /// A value that may not be empty is.
+    EmptyValue = "empty-value",
+    /// A list or object that may not be empty is.
+    EmptyList = "empty-list",
+    /// Two fields exclude each other.
+    ConflictingFields = "conflicting-fields",
+    /// A value breaks a rule of its field that has no code of its own.
+    InvalidValue = "invalid-value",
+    /// Not an IP address or CIDR range.
+    InvalidCidr = "invalid-cidr",
+    /// Not a port number.
+    InvalidPort = "invalid-port",
+    /// A path template that Envoy cannot load.
+    InvalidPathTemplate = "invalid-path-template",
+    /// `when` names an attribute that Istio does not have.
+    UnknownConditionKey = "unknown-condition-key",
+    /// More entries than the API allows.
+    TooMany = "too-many",
+    /// The key set cannot be used.
+    InvalidJwks = "invalid-jwks",
+    /// The key set of a `jwksUri` is not there.
+    MissingJwks = "missing-jwks",
+    /// A key of the set cannot be used; the others can.
+    UnusableKey = "unusable-key",
+    /// The same resource is given twice.
+    DuplicateResource = "duplicate-resource",
+    /// No policy of the text selects the workload.
+    NotSelected = "not-selected",
+    /// The policy does not select the workload.
+    PolicyNotSelected = "policy-not-selected",
+    /// A requirement on a token, and no `RequestAuthentication` that would verify one.
+    NoAuthentication = "no-authentication",
+    /// A `*` that is neither the first nor the last character stands for itself.
+    InnerWildcard = "inner-wildcard",
+    /// A DENY rule that reads only HTTP attributes.
+    DenyWithoutPorts = "deny-without-ports",
+    /// A request principal that can never match.
+    PrincipalNeverMatches = "principal-never-matches",
+    /// A host pattern that misses the same host with a port.
+    HostWithoutPort = "host-without-port",
+    /// A value that can never match.
+    NeverMatches = "never-matches",
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The resource that a diagnostic or a rule belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ResourceId {
+    /// As in the resource's `kind`.
+    pub kind: String,
+    /// `metadata.namespace`; `default` when the resource names none, as `kubectl` does.
+    pub namespace: String,
+    /// `metadata.name`.
+    pub name: String,
+}
+
+impl fmt::Display for ResourceId {
+    /// `AuthorizationPolicy foo/httpbin`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}/{}", self.kind, self.namespace, self.name)
+    }
+}
+
+/// Where something stands: a document of the text and a field in it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Location {
+    /// The document, from 0; `None` for the plugin's configuration around the policies.
+    pub document: Option<usize>,
+    /// The resource, as far as it is known.
+    pub resource: Option<ResourceId>,
+    /// The field.
+    pub path: FieldPath,
+}
+
+/// One finding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// Which kind of finding.
+    pub code: Code,
+    /// How much it matters.
+    pub severity: Severity,
+    /// What is wrong: lower case, no full stop, the user's input in backticks.
+    pub message: String,
+    /// What to do about it, where that is known.
+    pub help: Option<String>,
+    /// Where.
+    pub at: Location,
+    /// Where, if it is not the place of the field itself: a key, or a syntax error.
+    pub span: Option<Span>,
+}
+
+impl fmt::Display for Diagnostic {
+    /// `error[invalid-cidr]: AuthorizationPolicy foo/x spec.rules[0]…: message; help`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}[{}]: ", self.severity.as_str(), self.code)?;
+        if let Some(resource) = &self.at.resource {
+            write!(f, "{resource} ")?;
+        }
+        if !self.at.path.segments().is_empty() {
+            write!(f, "{}: ", self.at.path)?;
+        }
+        f.write_str(&self.message)?;
+        if let Some(help) = &self.help {
+            write!(f, "; {help}")?;
+        }
+        Ok(())
+    }
+}

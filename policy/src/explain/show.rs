@@ -1,0 +1,193 @@
+//! Conditions in words: the attribute, the values wanted, the value found.
+
+use std::fmt::Display;
+use std::net::IpAddr;
+
+use super::Condition;
+use crate::diagnostic::Location;
+use crate::evaluate::{Part, Walk};
+use crate::matcher::StringMatcher;
+use crate::policy_set::{Clause, PathMatcher, Test};
+use crate::request::Attribute;
+
+/// Longer texts are cut, in characters.
+const MAX_SHOWN: usize = 160;
+
+/// Headers that carry credentials.
+const SECRET: [&[u8]; 5] = [
+    b"authorization",
+    b"cookie",
+    b"proxy-authorization",
+    b"x-api-key",
+    b"x-forwarded-access-token",
+];
+
+pub(super) fn condition(walk: Walk<'_>, part: Part, clause: &Clause, holds: bool) -> Condition {
+    Condition {
+        field: String::new(),
+        attribute: attribute(&clause.test),
+        wanted: clip(&wanted(clause)),
+        got: clip(&got(walk, &clause.test)),
+        holds,
+        at: Location {
+            path: clause.at.clone(),
+            ..Location::default()
+        },
+        part,
+    }
+}
+
+/// `needs host example.com, got other.com`
+pub(super) fn needs(condition: &Condition) -> String {
+    format!(
+        "needs {} {}, got {}",
+        condition.attribute, condition.wanted, condition.got
+    )
+}
+
+fn attribute(test: &Test) -> String {
+    match test {
+        Test::PeerName(_) => "client certificate".into(),
+        Test::SourceIp(_) => "source IP".into(),
+        Test::RemoteIp(_) => "remote IP".into(),
+        Test::DestinationIp(_) => "destination IP".into(),
+        Test::DestinationPort(_) => "port".into(),
+        Test::ServerName(_) => "server name".into(),
+        Test::Host(_) => "host".into(),
+        Test::Method(_) => "method".into(),
+        Test::Path(_) => "path".into(),
+        Test::Header { name, .. } => format!("header {}", String::from_utf8_lossy(name)),
+        Test::RequestPrincipal(_) => "request principal".into(),
+        Test::Claim { path, .. } => format!("claim {}", path.join(" › ")),
+    }
+}
+
+fn wanted(clause: &Clause) -> String {
+    let values: Vec<String> = match &clause.test {
+        Test::PeerName(values) => texts(values),
+        Test::SourceIp(values) | Test::RemoteIp(values) | Test::DestinationIp(values) => {
+            texts(values)
+        }
+        Test::DestinationPort(values) => texts(values),
+        Test::ServerName(values)
+        | Test::Host(values)
+        | Test::Method(values)
+        | Test::Claim { values, .. } => texts(values),
+        Test::Header { name, values } => {
+            if is_secret(name) && values.iter().any(|value| *value != StringMatcher::Present) {
+                vec!["a certain value".into()]
+            } else {
+                texts(values)
+            }
+        }
+        Test::Path(values) => values
+            .iter()
+            .map(|value| match value {
+                PathMatcher::String(matcher) => matcher.to_string(),
+                PathMatcher::Template(template) => template.to_string(),
+            })
+            .collect(),
+        Test::RequestPrincipal(values) => texts(values),
+    };
+    if clause.negated {
+        format!("other than {}", values.join(" or "))
+    } else {
+        values.join(" or ")
+    }
+}
+
+fn texts<T: Display>(values: &[T]) -> Vec<String> {
+    values.iter().map(ToString::to_string).collect()
+}
+
+fn got(walk: Walk<'_>, test: &Test) -> String {
+    let request = walk.view.request;
+    let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    match test {
+        Test::PeerName(_) => match request.peer_names {
+            Attribute::Known([]) => "none".into(),
+            Attribute::Known(names) => names
+                .iter()
+                .map(|name| lossy(name))
+                .collect::<Vec<_>>()
+                .join(", "),
+            Attribute::Unreadable => unreadable(),
+        },
+        Test::SourceIp(_) => address(request.source_ip),
+        Test::RemoteIp(_) => address(request.remote_ip),
+        Test::DestinationIp(_) => address(request.destination_ip),
+        Test::DestinationPort(_) => match request.destination_port {
+            Attribute::Known(port) => port.to_string(),
+            Attribute::Unreadable => unreadable(),
+        },
+        Test::ServerName(_) => match request.server_name {
+            Attribute::Known([]) => "none".into(),
+            Attribute::Known(name) => lossy(name),
+            Attribute::Unreadable => unreadable(),
+        },
+        Test::Host(_) => request.authority.map_or_else(|| "none".into(), lossy),
+        Test::Method(_) => lossy(request.method),
+        Test::Path(_) => lossy(walk.view.path_only()),
+        Test::Header { name, .. } => {
+            let values: Vec<String> = walk.view.values(name).map(lossy).collect();
+            if values.is_empty() {
+                "no such header".into()
+            } else if is_secret(name) {
+                "a value that is not shown".into()
+            } else {
+                values.join(" and ")
+            }
+        }
+        Test::RequestPrincipal(_) => match walk.payload {
+            None => "no token".into(),
+            Some(payload) => match (payload.text("iss"), payload.text("sub")) {
+                (Some(issuer), Some(subject)) => format!("{issuer}/{subject}"),
+                (None, _) => "a token without `iss`".into(),
+                (_, None) => "a token without `sub`".into(),
+            },
+        },
+        Test::Claim { path, .. } => match walk.payload {
+            None => "no token".into(),
+            Some(payload) => payload.claim(path).map_or_else(
+                || "no such claim".into(),
+                |claim| {
+                    claim
+                        .as_str()
+                        .map_or_else(|| claim.to_compact(), str::to_owned)
+                },
+            ),
+        },
+    }
+}
+
+fn address(ip: Attribute<IpAddr>) -> String {
+    match ip {
+        Attribute::Known(ip) => ip.to_string(),
+        Attribute::Unreadable => unreadable(),
+    }
+}
+
+fn unreadable() -> String {
+    "nothing: it cannot be read here".into()
+}
+
+fn is_secret(name: &[u8]) -> bool {
+    SECRET.contains(&name)
+}
+
+fn clip(text: &str) -> String {
+    let one_line: String = text
+        .chars()
+        .map(|character| {
+            if character.is_control() {
+                '\u{fffd}'
+            } else {
+                character
+            }
+        })
+        .collect();
+    match one_line.char_indices().nth(MAX_SHOWN) {
+        Some((end, _)) => one_line.get(..end).unwrap_or_default().to_owned() + "…",
+        None => one_line,
+    }
+}

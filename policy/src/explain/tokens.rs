@@ -1,0 +1,149 @@
+//! The token step in words.
+
+use super::{Item, Outcome, Stage, Step};
+use crate::authenticate::{Attempt, Authenticated, TokenFailure};
+use crate::diagnostic::Location;
+use crate::policy_set::{PolicySet, Provider, TokenPlace};
+
+pub(super) fn step(set: &PolicySet, who: &Authenticated) -> Step {
+    // The requirement of several rules looks at a token again when the first round failed.
+    let mut seen: Vec<&Attempt> = Vec::new();
+    for attempt in &who.attempts {
+        if !seen.contains(&attempt) {
+            seen.push(attempt);
+        }
+    }
+    let items: Vec<Item> = seen
+        .into_iter()
+        .filter_map(|attempt| item(set, attempt))
+        .collect();
+    let (outcome, text) = match (&who.failure, &who.payload) {
+        _ if set.providers.is_empty() => (
+            Outcome::Skip,
+            "no RequestAuthentication is for this workload, so tokens are not looked at".into(),
+        ),
+        _ if who.is_preflight => (
+            Outcome::Skip,
+            "a CORS preflight is not asked for a token".into(),
+        ),
+        (Some(failure), _) => (Outcome::Fail, failure.message().to_owned()),
+        (None, None) => (
+            Outcome::Pass,
+            "no token is sent, so the request goes on without a principal".into(),
+        ),
+        (None, Some(payload)) => {
+            let principal = match (payload.text("iss"), payload.text("sub")) {
+                (Some(issuer), Some(subject)) => format!("principal {issuer}/{subject}"),
+                _ => "no principal: the token lacks `iss` or `sub`".into(),
+            };
+            (Outcome::Pass, format!("a token is accepted; {principal}"))
+        }
+    };
+    Step {
+        stage: Stage::Token,
+        outcome,
+        text,
+        items,
+    }
+}
+
+pub(super) fn conclusion(
+    set: &PolicySet,
+    who: &Authenticated,
+    failure: TokenFailure,
+) -> (String, Option<Location>) {
+    let attempt = who
+        .attempts
+        .iter()
+        .rev()
+        .find(|attempt| attempt.outcome == Err(failure));
+    let provider = attempt.and_then(|attempt| set.providers.get(attempt.provider));
+    let place = attempt
+        .zip(provider)
+        .and_then(|(attempt, provider)| provider.places.get(attempt.place));
+    let found = place.map_or_else(String::new, |place| {
+        format!(" (the token in {})", place_text(place))
+    });
+    let hint = attempt
+        .zip(provider)
+        .map_or_else(String::new, |(attempt, provider)| {
+            hint(set, attempt, provider)
+        });
+    (
+        format!("{}{found}{hint}", failure.message()),
+        provider.map(|provider| provider.at.clone()),
+    )
+}
+
+fn item(set: &PolicySet, attempt: &Attempt) -> Option<Item> {
+    let provider = set.providers.get(attempt.provider)?;
+    let place = provider.places.get(attempt.place)?;
+    let resource = provider.at.resource.as_ref()?;
+    let text = match attempt.outcome {
+        Ok(()) => "accepted".to_owned(),
+        Err(failure) => failure.message().to_owned() + &hint(set, attempt, provider),
+    };
+    let issuer = if provider.issuer.is_empty() {
+        "any issuer"
+    } else {
+        &provider.issuer
+    };
+    Some(Item {
+        title: format!(
+            "{} against {issuer} of {}/{}",
+            place_text(place),
+            resource.namespace,
+            resource.name
+        ),
+        outcome: Outcome::of(attempt.outcome.is_ok()),
+        text,
+        at: provider.at.clone(),
+        conditions: Vec::new(),
+    })
+}
+
+fn place_text(place: &TokenPlace) -> String {
+    let text = String::from_utf8_lossy;
+    match place {
+        TokenPlace::Header { name, .. } => format!("header {}", text(name)),
+        TokenPlace::Param(name) => format!("parameter {}", text(name)),
+        TokenPlace::Cookie(name) => format!("cookie {}", text(name)),
+    }
+}
+
+/// What a reader needs to mend the failure: the two values that do not agree.
+fn hint(set: &PolicySet, attempt: &Attempt, provider: &Provider) -> String {
+    match attempt.outcome {
+        Err(TokenFailure::UnknownIssuer) => {
+            let issuer = attempt.issuer.as_deref().unwrap_or_default();
+            let known: Vec<&str> = set
+                .providers
+                .iter()
+                .map(|provider| provider.issuer.as_str())
+                .collect();
+            format!(
+                ": the token says `{issuer}`, the rules know {}",
+                quoted(known.into_iter())
+            )
+        }
+        Err(TokenFailure::AudienceNotAllowed) => {
+            format!(
+                ": the rule wants {}",
+                quoted(provider.audiences.iter().map(String::as_str))
+            )
+        }
+        Err(TokenFailure::NoMatchingKey) => {
+            let key_id = attempt.key_id.as_deref().unwrap_or_default();
+            format!(
+                ": the token names key `{key_id}`, the set has {}",
+                quoted(provider.keys.ids())
+            )
+        }
+        _ => String::new(),
+    }
+}
+
+fn quoted<'t>(texts: impl Iterator<Item = &'t str>) -> String {
+    let quoted: Vec<String> = texts.take(8).map(|text| format!("`{text}`")).collect();
+    quoted.join(", ")
+}

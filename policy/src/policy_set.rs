@@ -1,0 +1,171 @@
+//! Policies in the form that decides: immutable, without a string left to parse.
+
+use std::sync::Arc;
+
+use crate::authenticate::KeySet;
+use crate::diagnostic::{Location, ResourceId};
+use crate::matcher::{Cidr, PathTemplate, PeerNameMatcher, RequestPrincipalMatcher, StringMatcher};
+use crate::resource::Action;
+use crate::source::FieldPath;
+
+/// Everything that decides about one workload's requests.
+#[derive(Debug, Clone)]
+pub struct PolicySet {
+    pub(crate) providers: Box<[Provider]>,
+    /// Every header that a rule writes a payload or a claim to, lower case: a client's own are removed.
+    pub(crate) output_headers: Box<[Box<[u8]>]>,
+    pub(crate) policies: Box<[Policy]>,
+    /// The rules of each action in the order in which Envoy tries them: by identity, as bytes.
+    pub(crate) audit: Box<[RuleId]>,
+    pub(crate) deny: Box<[RuleId]>,
+    pub(crate) allow: Box<[RuleId]>,
+    /// Whether an ALLOW policy is enforced, be it one without rules.
+    pub(crate) has_allow: bool,
+    pub(crate) needs: Needs,
+}
+
+/// One `jwtRules` entry: what Envoy calls a provider.
+#[derive(Debug, Clone)]
+pub(crate) struct Provider {
+    /// The `RequestAuthentication` and the rule in it.
+    pub(crate) at: Location,
+    /// Empty accepts any issuer.
+    pub(crate) issuer: String,
+    /// Without scheme and trailing slash; empty does not check.
+    pub(crate) audiences: Box<[String]>,
+    pub(crate) keys: Arc<KeySet>,
+    /// In the order of extraction.
+    pub(crate) places: Box<[TokenPlace]>,
+    pub(crate) forward: bool,
+    pub(crate) payload_header: Option<Box<[u8]>>,
+    pub(crate) claim_headers: Box<[(Box<[u8]>, String)]>,
+    pub(crate) space_delimited: Box<[String]>,
+}
+
+/// Where a token may be. Header names are lower case.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum TokenPlace {
+    Header { name: Box<[u8]>, prefix: Box<[u8]> },
+    Param(Box<[u8]>),
+    Cookie(Box<[u8]>),
+}
+
+/// One enforced `AuthorizationPolicy`.
+#[derive(Debug, Clone)]
+pub(crate) struct Policy {
+    pub(crate) at: Location,
+    pub(crate) action: Action,
+    pub(crate) rules: Box<[Rule]>,
+}
+
+/// A rule of a policy of a set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RuleId {
+    pub(crate) policy: u32,
+    pub(crate) rule: u32,
+}
+
+/// Any of `from`, and any of `to`, and all of `when`; an empty list asks for nothing.
+#[derive(Debug, Clone)]
+pub(crate) struct Rule {
+    pub(crate) from: Box<[Box<[Clause]>]>,
+    pub(crate) to: Box<[Box<[Clause]>]>,
+    pub(crate) when: Box<[Clause]>,
+}
+
+/// One field with its values: it holds if any value matches, or, negated, if none does.
+#[derive(Debug, Clone)]
+pub(crate) struct Clause {
+    /// The field of the policy: `spec.rules[0].from[1].source.notIpBlocks`.
+    pub(crate) at: FieldPath,
+    pub(crate) negated: bool,
+    pub(crate) test: Test,
+}
+
+/// An attribute and the values it is compared with.
+#[derive(Debug, Clone)]
+pub(crate) enum Test {
+    PeerName(Box<[PeerNameMatcher]>),
+    SourceIp(Box<[Cidr]>),
+    RemoteIp(Box<[Cidr]>),
+    DestinationIp(Box<[Cidr]>),
+    DestinationPort(Box<[u16]>),
+    ServerName(Box<[StringMatcher]>),
+    Host(Box<[StringMatcher]>),
+    Method(Box<[StringMatcher]>),
+    Path(Box<[PathMatcher]>),
+    Header {
+        name: Box<[u8]>,
+        values: Box<[StringMatcher]>,
+    },
+    RequestPrincipal(Box<[RequestPrincipalMatcher]>),
+    Claim {
+        path: Box<[String]>,
+        values: Box<[StringMatcher]>,
+    },
+}
+
+/// A value of `paths`.
+#[derive(Debug, Clone)]
+pub(crate) enum PathMatcher {
+    String(StringMatcher),
+    Template(PathTemplate),
+}
+
+/// Which attributes a set reads. A host need not fetch the others: they never change a decision.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "a set of attributes, each asked for by name"
+)]
+pub struct Needs {
+    /// [`Request::source_ip`](crate::request::Request::source_ip)
+    pub source_ip: bool,
+    /// [`Request::remote_ip`](crate::request::Request::remote_ip)
+    pub remote_ip: bool,
+    /// [`Request::destination_ip`](crate::request::Request::destination_ip)
+    pub destination_ip: bool,
+    /// [`Request::destination_port`](crate::request::Request::destination_port)
+    pub destination_port: bool,
+    /// [`Request::server_name`](crate::request::Request::server_name)
+    pub server_name: bool,
+    /// [`Request::peer_names`](crate::request::Request::peer_names)
+    pub peer_names: bool,
+    /// [`Request::now`](crate::request::Request::now)
+    pub now: bool,
+}
+
+impl PolicySet {
+    /// The attributes that this set reads. Method, path, authority and headers are always at hand.
+    pub fn needs(&self) -> Needs {
+        self.needs
+    }
+
+    /// The policy that a rule belongs to, and the rule's index in it.
+    pub fn describe(&self, rule: RuleId) -> Option<(&ResourceId, u32)> {
+        Some((self.policy(rule)?.at.resource.as_ref()?, rule.rule))
+    }
+
+    pub(crate) fn policy(&self, rule: RuleId) -> Option<&Policy> {
+        self.policies.get(usize::try_from(rule.policy).ok()?)
+    }
+
+    pub(crate) fn rule(&self, id: RuleId) -> Option<&Rule> {
+        self.policy(id)?.rules.get(usize::try_from(id.rule).ok()?)
+    }
+
+    /// The name under which Envoy reports a rule.
+    pub(crate) fn identity(&self, id: RuleId) -> String {
+        self.policy(id)
+            .map_or_else(String::new, |policy| identity(&policy.at, id.rule))
+    }
+}
+
+/// `ns[NAMESPACE]-policy[NAME]-rule[INDEX]`, as istiod names RBAC policies.
+pub(crate) fn identity(at: &Location, rule: u32) -> String {
+    let (namespace, name) = at
+        .resource
+        .as_ref()
+        .map_or(("", ""), |id| (id.namespace.as_str(), id.name.as_str()));
+    format!("ns[{namespace}]-policy[{name}]-rule[{rule}]")
+}

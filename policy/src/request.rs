@@ -1,0 +1,145 @@
+//! A request as a filter sees it: borrowed bytes and parsed values, never a host's handles.
+
+use std::net::IpAddr;
+
+/// An attribute that a host may fail to read. What cannot be read never allows: a condition on it fails in
+/// an ALLOW rule and holds in a DENY rule, negated or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attribute<T> {
+    /// The host answered.
+    Known(T),
+    /// The host cannot tell.
+    Unreadable,
+}
+
+/// One request. All text is bytes as the peer sent them, after the connection manager's normalisation
+/// ([`crate::normalize`] for callers that are not behind Envoy).
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// `:method`
+    pub method: &'a [u8],
+    /// `:scheme`; empty if unknown.
+    pub scheme: &'a [u8],
+    /// `:authority`, port included; `None` if the request has none.
+    pub authority: Option<&'a [u8]>,
+    /// `:path`, query included.
+    pub path: &'a [u8],
+    /// The other headers in order, a repeated one as often as it was sent.
+    ///
+    // INVARIANT: names are lower case, and headers that Envoy keeps once are joined already.
+    pub headers: &'a [(&'a [u8], &'a [u8])],
+    /// The TCP peer, or what the PROXY protocol says it is (Istio's `source.ip`).
+    pub source_ip: Attribute<IpAddr>,
+    /// The client behind trusted hops (Istio's `remote.ip`).
+    pub remote_ip: Attribute<IpAddr>,
+    /// The address that was connected to (`destination.ip`).
+    pub destination_ip: Attribute<IpAddr>,
+    /// The port that was connected to (`destination.port`).
+    pub destination_port: Attribute<u16>,
+    /// The server name of the TLS handshake, lower case; empty without one (`connection.sni`).
+    pub server_name: Attribute<&'a [u8]>,
+    /// The names of a validated client certificate: URI SANs, then DNS SANs, then the subject in RFC 2253
+    /// form. Empty without such a certificate.
+    pub peer_names: Attribute<&'a [&'a [u8]]>,
+    /// Seconds since the epoch.
+    pub now: u64,
+}
+
+/// Name and value.
+type AddedHeader = (Box<[u8]>, Box<[u8]>);
+
+/// What authentication changes about a request before authorization and the upstream see it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HeaderEdits {
+    removed: Vec<Box<[u8]>>,
+    added: Vec<AddedHeader>,
+    path: Option<Vec<u8>>,
+}
+
+impl HeaderEdits {
+    /// Removes all values of a header, those added before included.
+    pub(crate) fn remove(&mut self, name: &[u8]) {
+        self.added.retain(|(added, _)| added.as_ref() != name);
+        if !self.removed.iter().any(|removed| removed.as_ref() == name) {
+            self.removed.push(name.into());
+        }
+    }
+
+    /// Adds one value to a header.
+    pub(crate) fn add(&mut self, name: &[u8], value: &[u8]) {
+        self.added.push((name.into(), value.into()));
+    }
+
+    pub(crate) fn set_path(&mut self, path: Vec<u8>) {
+        self.path = Some(path);
+    }
+
+    /// The headers to remove, before any is added.
+    pub fn removed(&self) -> impl Iterator<Item = &[u8]> {
+        self.removed.iter().map(AsRef::as_ref)
+    }
+
+    /// The values to add, in order.
+    pub fn added(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.added
+            .iter()
+            .map(|(name, value)| (name.as_ref(), value.as_ref()))
+    }
+
+    /// The new `:path`, if it changes.
+    pub fn path(&self) -> Option<&[u8]> {
+        self.path.as_deref()
+    }
+}
+
+/// A request with the edits applied, without copying it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct View<'a> {
+    pub(crate) request: &'a Request<'a>,
+    pub(crate) edits: &'a HeaderEdits,
+}
+
+impl<'a> View<'a> {
+    /// `:path`, query included.
+    pub(crate) fn path(self) -> &'a [u8] {
+        self.edits.path().unwrap_or(self.request.path)
+    }
+
+    /// The path without query and fragment.
+    pub(crate) fn path_only(self) -> &'a [u8] {
+        let path = self.path();
+        let end = path.iter().position(|byte| matches!(byte, b'?' | b'#'));
+        end.and_then(|end| path.get(..end)).unwrap_or(path)
+    }
+
+    /// All values of a header; `name` is lower case. Pseudo headers are headers here, and `host` is
+    /// `:authority`.
+    pub(crate) fn values(self, name: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+        let pseudo = match name {
+            b":method" => Some(self.request.method),
+            b":path" => Some(self.path()),
+            b":scheme" => Some(self.request.scheme),
+            b":authority" | b"host" => self.request.authority,
+            _ => None,
+        };
+        let is_removed = self
+            .edits
+            .removed
+            .iter()
+            .any(|removed| removed.as_ref() == name);
+        let original = self
+            .request
+            .headers
+            .iter()
+            .filter(move |(key, _)| !is_removed && *key == name);
+        let added = self
+            .edits
+            .added
+            .iter()
+            .filter(move |(key, _)| key.as_ref() == name);
+        pseudo
+            .into_iter()
+            .chain(original.map(|(_, value)| *value))
+            .chain(added.map(|(_, value)| value.as_ref()))
+    }
+}

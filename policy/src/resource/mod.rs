@@ -1,0 +1,213 @@
+//! The resources that people write, one file a kind: wire types with every field of the API, decoded from
+//! [`Node`](crate::source::Node)s. Decoding returns what it understood *and* all it has to say.
+
+mod authorization_policy;
+mod decode;
+mod metadata;
+mod request_authentication;
+
+pub use authorization_policy::{Action, AuthorizationPolicy, Condition, Group, Rule};
+pub use decode::{Decoder, Field, Object, Text};
+pub use metadata::{Metadata, PolicyTargetReference, Scope};
+pub use request_authentication::{ClaimToHeader, JwtHeader, JwtRule, RequestAuthentication};
+
+use crate::diagnostic::{Code, Diagnostic, Location, ResourceId, Severity};
+use crate::source::{FieldPath, Node};
+
+/// A resource that takes part in decisions.
+#[derive(Debug, Clone)]
+pub enum Resource {
+    /// `security.istio.io` `RequestAuthentication`.
+    RequestAuthentication(RequestAuthentication),
+    /// `security.istio.io` `AuthorizationPolicy`.
+    AuthorizationPolicy(AuthorizationPolicy),
+}
+
+/// The resources of a text and what there is to say about it.
+#[derive(Debug, Clone, Default)]
+pub struct Resources {
+    /// In the order of the text.
+    pub items: Vec<Resource>,
+    /// Errors, warnings and notes, in the order of the text.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Kinds of the API groups that we read which decide about requests, and which we do not enforce yet.
+const NOT_ENFORCED: &[(&str, &str)] = &[
+    ("security.istio.io", "PeerAuthentication"),
+    ("authentication.istio.io", "Policy"),
+    ("authentication.istio.io", "MeshPolicy"),
+    ("gateway.kyma-project.io", "APIRule"),
+];
+
+impl Resources {
+    /// Reads the documents of a text, Kubernetes `List`s included.
+    pub fn read(documents: &[Node]) -> Self {
+        let mut resources = Self::default();
+        for (index, document) in documents.iter().enumerate() {
+            resources.read_one(Some(index), document, &FieldPath::root());
+        }
+        resources.refuse_twins();
+        resources
+    }
+
+    /// Reads the items of a list that stands at `path` of a configuration.
+    pub(crate) fn read_list<'n>(items: impl IntoIterator<Item = (FieldPath, &'n Node)>) -> Self {
+        let mut resources = Self::default();
+        for (path, node) in items {
+            resources.read_one(None, node, &path);
+        }
+        resources.refuse_twins();
+        resources
+    }
+
+    fn read_one(&mut self, document: Option<usize>, node: &Node, path: &FieldPath) {
+        let text = |key: &str| node.get(key).and_then(Node::as_str);
+        if text("kind").is_some_and(|kind| kind == "List") && node.get("items").is_some() {
+            let items = path.key("items");
+            if let Some(crate::source::Value::Sequence(list)) =
+                node.get("items").map(|node| &node.value)
+            {
+                for (index, item) in list.iter().enumerate() {
+                    self.read_one(document, item, &items.index(index));
+                }
+            }
+            return;
+        }
+        let mut decoder = Decoder::new(Location {
+            document,
+            resource: None,
+            path: path.clone(),
+        });
+        if let Some(resource) = read_resource(&mut decoder, node) {
+            self.items.push(resource);
+        }
+        self.diagnostics.append(&mut decoder.into_diagnostics());
+    }
+
+    /// Kubernetes has one object of a kind, namespace and name.
+    fn refuse_twins(&mut self) {
+        let metadata: Vec<&Metadata> = self.items.iter().map(Resource::metadata).collect();
+        let mut twins = Vec::new();
+        for (position, one) in metadata.iter().enumerate() {
+            if metadata
+                .iter()
+                .take(position)
+                .any(|earlier| earlier.id == one.id)
+            {
+                twins.push(Diagnostic {
+                    code: Code::DuplicateResource,
+                    severity: Severity::Error,
+                    message: format!("`{}` is given twice", one.id),
+                    help: Some(
+                        "a cluster keeps only the last one applied: remove or rename one".into(),
+                    ),
+                    at: Location {
+                        path: one.at.path.key("metadata").key("name"),
+                        ..one.at.clone()
+                    },
+                    span: None,
+                });
+            }
+        }
+        self.diagnostics.append(&mut twins);
+    }
+}
+
+impl Resource {
+    /// What every resource has.
+    pub fn metadata(&self) -> &Metadata {
+        match self {
+            Self::RequestAuthentication(resource) => &resource.metadata,
+            Self::AuthorizationPolicy(resource) => &resource.metadata,
+        }
+    }
+
+    /// Which workloads the resource is for.
+    pub fn scope(&self) -> &Scope {
+        match self {
+            Self::RequestAuthentication(resource) => &resource.scope,
+            Self::AuthorizationPolicy(resource) => &resource.scope,
+        }
+    }
+}
+
+fn read_resource(decoder: &mut Decoder, node: &Node) -> Option<Resource> {
+    let root = decoder.root(node);
+    let object = decoder.object(&root)?;
+    let kind = decoder.required_string(&object, "kind")?;
+    let api_version = decoder.required_string(&object, "apiVersion")?;
+    let group = api_version
+        .text
+        .split('/')
+        .next()
+        .unwrap_or_default()
+        .to_owned();
+    let version = api_version
+        .text
+        .split_once('/')
+        .map_or("", |(_, version)| version)
+        .to_owned();
+    decoder.name_resource(ResourceId {
+        kind: kind.text.clone(),
+        namespace: name_in(node, "namespace").unwrap_or("default").to_owned(),
+        name: name_in(node, "name").unwrap_or_default().to_owned(),
+    });
+    if NOT_ENFORCED.contains(&(group.as_str(), kind.text.as_str())) {
+        decoder.error(
+            Code::NotEnforced,
+            &kind.at,
+            format!("`{}` is not enforced yet", kind.text),
+            "remove it here; leaving it out silently would decide differently from the cluster",
+        );
+        return None;
+    }
+    if group != "security.istio.io" {
+        decoder.report(
+            Code::IgnoredKind,
+            Severity::Info,
+            &kind.at,
+            format!(
+                "`{}` of `{}` takes no part in decisions",
+                kind.text, api_version.text
+            ),
+            None,
+        );
+        return None;
+    }
+    if !matches!(version.as_str(), "v1" | "v1beta1") {
+        decoder.error(
+            Code::UnknownKind,
+            &api_version.at,
+            format!(
+                "`{}` is not a version of Istio's security API",
+                api_version.text
+            ),
+            "use security.istio.io/v1 or security.istio.io/v1beta1",
+        );
+        return None;
+    }
+    match kind.text.as_str() {
+        "RequestAuthentication" => {
+            RequestAuthentication::decode(decoder, &object).map(Resource::RequestAuthentication)
+        }
+        "AuthorizationPolicy" => {
+            AuthorizationPolicy::decode(decoder, &object).map(Resource::AuthorizationPolicy)
+        }
+        other => {
+            decoder.error(
+                Code::UnknownKind,
+                &kind.at,
+                format!("`{other}` is not a kind of Istio's security API"),
+                "use RequestAuthentication or AuthorizationPolicy",
+            );
+            None
+        }
+    }
+}
+
+fn name_in<'n>(node: &'n Node, key: &str) -> Option<&'n str> {
+    node.get("metadata")
+        .and_then(|metadata| metadata.get(key))
+        .and_then(Node::as_str)
+}

@@ -1,0 +1,335 @@
+//! `security.istio.io` `RequestAuthentication` (istio/api `security/v1/request_authentication.proto`).
+
+use super::decode::{Decoder, Field, Object, Text};
+use super::metadata::{Metadata, Scope, spec};
+use crate::diagnostic::{Code, Severity};
+use crate::source::FieldPath;
+
+/// Which tokens a workload accepts, and where it looks for them.
+#[derive(Debug, Clone)]
+pub struct RequestAuthentication {
+    /// Name and place.
+    pub metadata: Metadata,
+    /// The workloads it is for.
+    pub scope: Scope,
+    /// `jwtRules`
+    pub jwt_rules: Vec<JwtRule>,
+}
+
+/// One issuer's tokens.
+#[derive(Debug, Clone)]
+pub struct JwtRule {
+    /// The rule's place.
+    pub at: FieldPath,
+    /// `issuer`; empty accepts any.
+    pub issuer: String,
+    /// `audiences`; empty does not check.
+    pub audiences: Vec<String>,
+    /// `jwks`: the key set as text.
+    pub jwks: Option<Text>,
+    /// `jwksUri`: where the key set is.
+    pub jwks_uri: Option<Text>,
+    /// `fromHeaders`
+    pub from_headers: Vec<JwtHeader>,
+    /// `fromParams`
+    pub from_params: Vec<String>,
+    /// `fromCookies`
+    pub from_cookies: Vec<String>,
+    /// `outputPayloadToHeader`
+    pub output_payload_to_header: Option<String>,
+    /// `outputClaimToHeaders`
+    pub output_claim_to_headers: Vec<ClaimToHeader>,
+    /// `forwardOriginalToken`
+    pub forward_original_token: bool,
+    /// `spaceDelimitedClaims`, to which Istio adds `permission` and `scope`.
+    pub space_delimited_claims: Vec<String>,
+}
+
+/// `fromHeaders` entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JwtHeader {
+    /// The header's name, as written.
+    pub name: String,
+    /// What comes before the token; empty means that the whole value is the token.
+    pub prefix: String,
+}
+
+/// `outputClaimToHeaders` entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClaimToHeader {
+    /// The header's name, as written.
+    pub header: String,
+    /// The claim, nested ones by dots.
+    pub claim: String,
+}
+
+const RULE_FIELDS: &[&str] = &[
+    "issuer",
+    "audiences",
+    "jwks",
+    "jwksUri",
+    "jwks_uri",
+    "fromHeaders",
+    "fromParams",
+    "fromCookies",
+    "outputPayloadToHeader",
+    "outputClaimToHeaders",
+    "forwardOriginalToken",
+    "timeout",
+    "spaceDelimitedClaims",
+    "presence",
+];
+
+impl RequestAuthentication {
+    pub(super) fn decode(decoder: &mut Decoder, resource: &Object<'_>) -> Option<Self> {
+        let metadata = Metadata::decode(decoder, resource)?;
+        let spec = spec(decoder, resource)?;
+        decoder.known_fields(&spec, &["selector", "targetRef", "targetRefs", "jwtRules"]);
+        let scope = Scope::decode(decoder, &spec);
+        if metadata
+            .annotations
+            .iter()
+            .any(|(key, _)| key == super::authorization_policy::DRY_RUN)
+        {
+            decoder.error(
+                Code::InvalidValue,
+                &metadata
+                    .at
+                    .path
+                    .key("metadata")
+                    .key("annotations")
+                    .key(super::authorization_policy::DRY_RUN),
+                "a RequestAuthentication cannot be a dry run",
+                "remove the annotation",
+            );
+        }
+        let mut jwt_rules = Vec::new();
+        for field in decoder.list(&spec, "jwtRules").unwrap_or_default() {
+            jwt_rules.extend(JwtRule::decode(decoder, &field));
+        }
+        Some(Self {
+            metadata,
+            scope,
+            jwt_rules,
+        })
+    }
+}
+
+impl JwtRule {
+    fn decode(decoder: &mut Decoder, field: &Field<'_>) -> Option<Self> {
+        let object = decoder.object(field)?;
+        decoder.known_fields(&object, RULE_FIELDS);
+        let issuer = decoder.string(&object, "issuer");
+        let jwks = decoder
+            .string(&object, "jwks")
+            .filter(|text| !text.text.is_empty());
+        let jwks_uri = decoder
+            .string(&object, "jwksUri")
+            .or_else(|| decoder.string(&object, "jwks_uri"))
+            .filter(|text| !text.text.is_empty());
+        check_key_source(
+            decoder,
+            &object,
+            issuer.as_ref(),
+            jwks.as_ref(),
+            jwks_uri.as_ref(),
+        );
+        check_timeout(decoder, &object);
+        if let Some(presence) = decoder.string(&object, "presence")
+            && !matches!(
+                presence.text.as_str(),
+                "OPTIONAL" | "REQUIRED" | "PRESENCE_UNSPECIFIED"
+            )
+        {
+            decoder.error(
+                Code::UnknownEnumValue,
+                &presence.at,
+                format!("`{}` is not a presence", presence.text),
+                "use OPTIONAL or REQUIRED",
+            );
+        } else if object.field("presence").is_some() {
+            decoder.report(
+                Code::NotEnforced,
+                Severity::Warning,
+                &object.at().key("presence"),
+                "Istio accepts `presence` and does nothing with it, and so do we",
+                Some("require a token with an AuthorizationPolicy on requestPrincipals"),
+            );
+        }
+        let mut from_headers = Vec::new();
+        for field in decoder.list(&object, "fromHeaders").unwrap_or_default() {
+            from_headers.extend(jwt_header(decoder, &field));
+        }
+        let mut output_claim_to_headers = Vec::new();
+        for field in decoder
+            .list(&object, "outputClaimToHeaders")
+            .unwrap_or_default()
+        {
+            output_claim_to_headers.extend(claim_to_header(decoder, &field));
+        }
+        let texts = |texts: Vec<Text>| texts.into_iter().map(|text| text.text).collect::<Vec<_>>();
+        Some(Self {
+            at: field.at.clone(),
+            issuer: issuer.map(|text| text.text).unwrap_or_default(),
+            audiences: texts(decoder.strings(&object, "audiences")),
+            jwks,
+            jwks_uri,
+            from_headers,
+            from_params: texts(decoder.strings(&object, "fromParams")),
+            from_cookies: texts(decoder.strings(&object, "fromCookies")),
+            output_payload_to_header: decoder
+                .string(&object, "outputPayloadToHeader")
+                .and_then(|text| header_name(decoder, text)),
+            output_claim_to_headers,
+            forward_original_token: decoder
+                .boolean(&object, "forwardOriginalToken")
+                .unwrap_or(false),
+            space_delimited_claims: texts(decoder.strings(&object, "spaceDelimitedClaims")),
+        })
+    }
+}
+
+fn check_key_source(
+    decoder: &mut Decoder,
+    object: &Object<'_>,
+    issuer: Option<&Text>,
+    jwks: Option<&Text>,
+    jwks_uri: Option<&Text>,
+) {
+    if issuer.is_none_or(|text| text.text.is_empty()) && jwks_uri.is_none() {
+        decoder.error(
+            Code::MissingField,
+            &object.at().key("issuer"),
+            "a rule needs an `issuer` or a `jwksUri`",
+            "add the issuer of the tokens",
+        );
+    }
+    let Some(uri) = jwks_uri else { return };
+    if jwks.is_some() {
+        decoder.error(
+            Code::ConflictingFields,
+            &uri.at,
+            "`jwks` and `jwksUri` exclude each other",
+            "keep one of them",
+        );
+    }
+    let rest = uri
+        .text
+        .strip_prefix("https://")
+        .or_else(|| uri.text.strip_prefix("http://"));
+    let authority = rest.map(|rest| rest.split(['/', '?', '#']).next().unwrap_or_default());
+    let port_is_right = |authority: &str| match authority.rsplit_once(':') {
+        Some((_, port)) if !authority.ends_with(']') => {
+            port.parse::<u16>().is_ok_and(|port| port > 0)
+        }
+        _ => true,
+    };
+    if !authority.is_some_and(|authority| !authority.is_empty() && port_is_right(authority))
+        || uri.text.len() > 2048
+    {
+        decoder.error(
+            Code::InvalidValue,
+            &uri.at,
+            format!(
+                "`{}` is not an http or https URL of at most 2048 characters",
+                uri.text
+            ),
+            "give the URL of the key set",
+        );
+    }
+}
+
+/// A protobuf duration in JSON: seconds with an `s`; Istio wants at least 1 ms in whole milliseconds.
+fn check_timeout(decoder: &mut Decoder, object: &Object<'_>) {
+    let Some(timeout) = decoder.string(object, "timeout") else {
+        return;
+    };
+    let is_right = timeout.text.strip_suffix('s').is_some_and(|seconds| {
+        let (whole, fraction) = seconds.split_once('.').unwrap_or((seconds, ""));
+        let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+        !whole.is_empty()
+            && digits(whole)
+            && digits(fraction)
+            && fraction.trim_end_matches('0').len() <= 3
+            && (whole.bytes().any(|byte| byte != b'0') || fraction.bytes().any(|byte| byte != b'0'))
+    });
+    if !is_right {
+        decoder.error(
+            Code::InvalidValue,
+            &timeout.at,
+            format!(
+                "`{}` is not a duration of whole milliseconds, at least 1 ms",
+                timeout.text
+            ),
+            "write seconds, such as `5s` or `0.5s`",
+        );
+    }
+}
+
+fn jwt_header(decoder: &mut Decoder, field: &Field<'_>) -> Option<JwtHeader> {
+    let object = decoder.object(field)?;
+    decoder.known_fields(&object, &["name", "prefix"]);
+    let name = decoder.required_string(&object, "name")?;
+    let prefix = decoder
+        .string(&object, "prefix")
+        .map(|text| text.text)
+        .unwrap_or_default();
+    header_name(decoder, name).map(|name| JwtHeader { name, prefix })
+}
+
+fn claim_to_header(decoder: &mut Decoder, field: &Field<'_>) -> Option<ClaimToHeader> {
+    let object = decoder.object(field)?;
+    decoder.known_fields(&object, &["header", "claim"]);
+    let header = decoder.required_string(&object, "header")?;
+    let claim = decoder.required_string(&object, "claim")?;
+    if claim.text.is_empty() {
+        decoder.error(
+            Code::EmptyValue,
+            &claim.at,
+            "`claim` is empty",
+            "name the claim",
+        );
+        return None;
+    }
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    if !header.text.is_empty() && !header.text.bytes().all(is_plain) {
+        decoder.error(
+            Code::InvalidValue,
+            &header.at,
+            format!(
+                "`{}` is not a header name of letters, digits, `-` and `_`",
+                header.text
+            ),
+            "choose another name",
+        );
+        return None;
+    }
+    header_name(decoder, header).map(|header| ClaimToHeader {
+        header,
+        claim: claim.text,
+    })
+}
+
+/// RFC 9110 section 5.1: a field name is a token. Envoy refuses the whole configuration otherwise.
+fn header_name(decoder: &mut Decoder, name: Text) -> Option<String> {
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if name.text.is_empty() {
+        decoder.error(
+            Code::EmptyValue,
+            &name.at,
+            "the header has no name",
+            "name the header",
+        );
+        None
+    } else if name.text.bytes().all(is_token) {
+        Some(name.text)
+    } else {
+        decoder.error(
+            Code::InvalidValue,
+            &name.at,
+            format!("`{}` is not a header name", name.text),
+            "use letters, digits and `-`",
+        );
+        None
+    }
+}

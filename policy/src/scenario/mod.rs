@@ -1,0 +1,277 @@
+//! The scenario format: policies, requests and what is to come of them. Tests, examples and the page read it.
+//!
+//! A scenario states behaviour once; drivers (this crate alone, a real Envoy with the filter, a browser)
+//! each run it. What is under `policies` is the user's own text, verbatim.
+
+mod expectation;
+mod request;
+mod time;
+
+pub use expectation::{Expectation, ExpectedDiagnostic, Upstream};
+pub use request::{Certificate, RequestSpec, Token, TokenPlace, TokenSource};
+pub use time::parse_time;
+
+use crate::compile::{Mesh, Workload};
+use crate::config;
+use crate::diagnostic::{Code, Diagnostic, Location, Severity};
+use crate::normalize::Proxy;
+use crate::resource::{Decoder, Field};
+use crate::source::from_yaml;
+
+/// One scenario file.
+#[derive(Debug, Clone)]
+pub struct Scenario {
+    /// The behaviour in one sentence.
+    pub description: String,
+    /// Multi-document YAML, or a path beside the file that ends in `.yaml`.
+    pub policies: String,
+    /// The mesh.
+    pub mesh: Mesh,
+    /// The workload; namespace `default` without labels if the file names none.
+    pub workload: Workload,
+    /// What stands in front.
+    pub proxy: Proxy,
+    /// Key sets by URI.
+    pub key_sets: Vec<KeySetSpec>,
+    /// Seconds since the epoch; `None` is the real time.
+    pub now: Option<u64>,
+    /// The requests.
+    pub requests: Vec<Case>,
+    /// Exactly the errors and warnings that the policies give; `None` asks for no error and allows warnings.
+    pub diagnostics: Option<Vec<ExpectedDiagnostic>>,
+    /// Drivers whose outcome differs, with the reason.
+    pub differs: Vec<(String, String)>,
+    /// Drivers that cannot express the scenario, with the reason.
+    pub skip: Vec<(String, String)>,
+}
+
+/// The key set behind a URI: fixture keys by name, or a text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeySetSpec {
+    /// The `jwksUri`.
+    pub uri: String,
+    /// Names of fixture keys.
+    pub keys: Vec<String>,
+    /// The key set as text; `None` makes it of `keys`.
+    pub jwks: Option<String>,
+}
+
+/// A request and what is to come of it.
+#[derive(Debug, Clone)]
+pub struct Case {
+    /// Unique in its file.
+    pub name: String,
+    /// What is sent.
+    pub request: RequestSpec,
+    /// What is to come of it.
+    pub expect: Expectation,
+}
+
+impl Scenario {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, each finding with its place.
+    pub fn read(text: &str) -> Result<Self, Vec<Diagnostic>> {
+        let (documents, error) = from_yaml(text);
+        let mut decoder = Decoder::new(Location {
+            document: Some(0),
+            ..Location::default()
+        });
+        if let Some(error) = error {
+            return Err(vec![Diagnostic {
+                code: if error.duplicate_key {
+                    Code::DuplicateKey
+                } else {
+                    Code::Syntax
+                },
+                severity: Severity::Error,
+                message: error.message,
+                help: None,
+                at: Location::default(),
+                span: Some(error.span),
+            }]);
+        }
+        let [document] = documents.as_slice() else {
+            decoder.error(
+                Code::Syntax,
+                &crate::source::FieldPath::root(),
+                "a scenario file holds one document",
+                "put policies of several documents under `policies: |`",
+            );
+            return Err(decoder.into_diagnostics());
+        };
+        let root = decoder.root(document);
+        let scenario = Self::decode(&mut decoder, &root);
+        let diagnostics = decoder.into_diagnostics();
+        match scenario {
+            Some(scenario) if diagnostics.is_empty() => Ok(scenario),
+            _ => Err(diagnostics),
+        }
+    }
+
+    fn decode(decoder: &mut Decoder, root: &Field<'_>) -> Option<Self> {
+        let object = decoder.object(root)?;
+        decoder.known_fields(
+            &object,
+            &[
+                "description",
+                "policies",
+                "mesh",
+                "workload",
+                "proxy",
+                "jwks",
+                "now",
+                "requests",
+                "diagnostics",
+                "differs",
+                "skip",
+            ],
+        );
+        let description = decoder.required_string(&object, "description")?.text;
+        let policies = decoder.required_string(&object, "policies")?.text;
+        let now = match decoder.string(&object, "now") {
+            None => None,
+            Some(text) => {
+                let time = parse_time(&text.text);
+                if time.is_none() {
+                    decoder.error(
+                        Code::InvalidValue,
+                        &text.at,
+                        format!("`{}` is not a time", text.text),
+                        "write it as 2026-01-01T00:00:00Z",
+                    );
+                }
+                time
+            }
+        };
+        let mut requests: Vec<Case> = Vec::new();
+        for field in decoder.list(&object, "requests").unwrap_or_default() {
+            let Some(case) = case(decoder, &field) else {
+                continue;
+            };
+            if requests.iter().any(|earlier| earlier.name == case.name) {
+                decoder.error(
+                    Code::DuplicateKey,
+                    &field.at.key("name"),
+                    format!("`{}` is the name of two requests", case.name),
+                    "rename one",
+                );
+            }
+            requests.push(case);
+        }
+        let diagnostics = decoder.list(&object, "diagnostics").map(|fields| {
+            fields
+                .iter()
+                .filter_map(|field| ExpectedDiagnostic::decode(decoder, field))
+                .collect()
+        });
+        let reasons = |decoder: &mut Decoder, key: &str| -> Vec<(String, String)> {
+            let pairs = decoder.string_map(&object, key).unwrap_or_default();
+            pairs
+                .into_iter()
+                .map(|(driver, reason)| (driver, reason.text))
+                .collect()
+        };
+        Some(Self {
+            description,
+            policies,
+            mesh: config::mesh(decoder, &object),
+            workload: config::workload(decoder, &object).unwrap_or_default(),
+            proxy: proxy(decoder, &object),
+            key_sets: key_sets(decoder, &object),
+            now,
+            requests,
+            diagnostics,
+            differs: reasons(decoder, "differs"),
+            skip: reasons(decoder, "skip"),
+        })
+    }
+}
+
+fn case(decoder: &mut Decoder, field: &Field<'_>) -> Option<Case> {
+    let object = decoder.object(field)?;
+    decoder.known_fields(&object, &["name", "request", "expect"]);
+    let name = decoder.required_string(&object, "name")?.text;
+    let request = match object.field("request") {
+        Some(field) => RequestSpec::decode(decoder, &field)?,
+        None => RequestSpec::default(),
+    };
+    let Some(expect) = object.field("expect") else {
+        decoder.missing(&object, "expect");
+        return None;
+    };
+    let expect = Expectation::decode(decoder, &expect)?;
+    Some(Case {
+        name,
+        request,
+        expect,
+    })
+}
+
+fn proxy(decoder: &mut Decoder, object: &crate::resource::Object<'_>) -> Proxy {
+    let Some(object) = object
+        .field("proxy")
+        .and_then(|field| decoder.object(&field))
+    else {
+        return Proxy::default();
+    };
+    decoder.known_fields(&object, &["kind", "numTrustedProxies"]);
+    let kind = decoder
+        .required_string(&object, "kind")
+        .map(|text| text.text)
+        .unwrap_or_default();
+    let trusted = decoder
+        .number(&object, "numTrustedProxies")
+        .unwrap_or_default();
+    match kind.as_str() {
+        "sidecar" => Proxy::Sidecar,
+        "gateway" => Proxy::Gateway {
+            trusted_proxies: whole(trusted).unwrap_or_default(),
+        },
+        _ => {
+            decoder.error(
+                Code::UnknownEnumValue,
+                &object.at().key("kind"),
+                format!("`{kind}` is not a kind of proxy"),
+                "use sidecar or gateway",
+            );
+            Proxy::default()
+        }
+    }
+}
+
+fn key_sets(decoder: &mut Decoder, object: &crate::resource::Object<'_>) -> Vec<KeySetSpec> {
+    let mut specs = Vec::new();
+    for field in decoder.list(object, "jwks").unwrap_or_default() {
+        let Some(object) = decoder.object(&field) else {
+            continue;
+        };
+        decoder.known_fields(&object, &["uri", "keys", "jwks"]);
+        let Some(uri) = decoder.required_string(&object, "uri") else {
+            continue;
+        };
+        specs.push(KeySetSpec {
+            uri: uri.text,
+            keys: decoder
+                .strings(&object, "keys")
+                .into_iter()
+                .map(|text| text.text)
+                .collect(),
+            jwks: decoder.string(&object, "jwks").map(|text| text.text),
+        });
+    }
+    specs
+}
+
+/// A number without a fraction, from 0 to 65535.
+fn whole<T: From<u16>>(number: f64) -> Option<T> {
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the range is checked"
+    )]
+    let whole =
+        (number.fract() == 0.0 && (0.0..65536.0).contains(&number)).then_some(number as u16);
+    whole.map(T::from)
+}
