@@ -1,1 +1,28 @@
-//! Placeholder.
+//! The Envoy filter of Portcullis, a proxy-wasm plugin.
+//!
+//! It translates: Envoy's attributes into a request, a decision into a reply or header edits. What decides
+//! is `portcullis-policy`.
+//!
+//! INVARIANT: no statics. Envoy runs plugins with the same code in one VM, so a static would let one
+//! listener's policies rule another's. All state hangs on the root context.
+
+// The plugin's entry points and host calls exist only there.
+#![cfg(target_arch = "wasm32")]
+
+mod attributes;
+mod host;
+mod request;
+mod root;
+
+use proxy_wasm::traits::RootContext;
+use proxy_wasm::types::LogLevel;
+
+/// Called by Envoy when it loads the module.
+mod start {
+    use super::{LogLevel, RootContext, root};
+
+    proxy_wasm::main! {{
+        proxy_wasm::set_log_level(LogLevel::Trace);
+        proxy_wasm::set_root_context(|_| -> Box<dyn RootContext> { Box::new(root::Root::default()) });
+    }}
+}

@@ -1,0 +1,139 @@
+//! Envoy's attributes as the values that policies read. What Envoy does not answer, or answers in a form
+//! that we do not know, is [`Attribute::Unreadable`], which never allows.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+use portcullis_policy::certificate::AlternativeNames;
+use portcullis_policy::compile::Workload;
+use portcullis_policy::{Attribute, Needs};
+
+use crate::host;
+
+/// The filter state in which a companion filter of the listener leaves the TCP peer's address: Envoy has no
+/// attribute for it.
+const SOURCE_IP_STATE: &str = "portcullis.source.ip";
+
+/// The attributes of a connection that a set of policies reads; the others keep what matches nothing.
+pub(crate) struct Connection {
+    pub(crate) source_ip: Attribute<IpAddr>,
+    pub(crate) remote_ip: Attribute<IpAddr>,
+    pub(crate) destination_ip: Attribute<IpAddr>,
+    pub(crate) destination_port: Attribute<u16>,
+    pub(crate) server_name: Attribute<Vec<u8>>,
+    pub(crate) peer_names: Attribute<Vec<Vec<u8>>>,
+}
+
+impl Connection {
+    /// Asks Envoy for what `needs` names, and for nothing else.
+    pub(crate) fn read(needs: Needs) -> Self {
+        fn when<T>(needed: bool, read: impl FnOnce() -> Option<T>) -> Attribute<T> {
+            if !needed {
+                return Attribute::Unreadable;
+            }
+            read().map_or(Attribute::Unreadable, Attribute::Known)
+        }
+        Self {
+            source_ip: when(needs.source_ip, || {
+                let text = host::property(&["filter_state", SOURCE_IP_STATE]).ok()??;
+                std::str::from_utf8(&text).ok()?.parse().ok()
+            }),
+            remote_ip: when(needs.remote_ip, || {
+                address("source").map(|address| address.ip())
+            }),
+            destination_ip: when(needs.destination_ip, || {
+                address("destination").map(|address| address.ip())
+            }),
+            destination_port: when(needs.destination_port, || {
+                address("destination").map(|address| address.port())
+            }),
+            server_name: when(needs.server_name, server_name),
+            peer_names: when(needs.peer_names, peer_names),
+        }
+    }
+}
+
+/// `source.address` and `destination.address`: an IP address and a port. The source is the client behind
+/// trusted hops.
+fn address(side: &str) -> Option<SocketAddr> {
+    let text = host::property(&[side, "address"]).ok()??;
+    std::str::from_utf8(&text).ok()?.parse().ok()
+}
+
+fn server_name() -> Option<Vec<u8>> {
+    Some(
+        host::property(&["connection", "requested_server_name"])
+            .ok()?
+            .unwrap_or_default(),
+    )
+}
+
+/// URI SANs, DNS SANs and the subject of the client's certificate; none without one.
+fn peer_names() -> Option<Vec<Vec<u8>>> {
+    let has_certificate = host::property(&["connection", "mtls"]).ok()?;
+    if has_certificate.is_none_or(|flag| flag.first() != Some(&1)) {
+        return Some(Vec::new());
+    }
+    let certificate = host::property(&["connection", "peer_certificate"]).ok()??;
+    let names = AlternativeNames::from_pem(&certificate)?;
+    let subject = host::property(&["connection", "subject_peer_certificate"]).ok()??;
+    let mut peer_names: Vec<Vec<u8>> = names
+        .uri
+        .into_iter()
+        .chain(names.dns)
+        .map(String::into_bytes)
+        .collect();
+    peer_names.push(subject);
+    Some(peer_names)
+}
+
+/// The workload as Istio describes it in the proxy's node metadata; `None` if it does not.
+pub(crate) fn workload() -> Option<Workload> {
+    let metadata = |key: &str| {
+        let current = host::property(&["xds", "node", "metadata", key])
+            .ok()
+            .flatten();
+        // Envoy before 1.33 knows the node without `xds`.
+        current.or_else(|| host::property(&["node", "metadata", key]).ok().flatten())
+    };
+    let namespace = String::from_utf8(metadata("NAMESPACE")?).ok()?;
+    let mut labels = BTreeMap::new();
+    for (key, value) in pairs(&metadata("LABELS").unwrap_or_default())? {
+        labels.insert(
+            String::from_utf8(key.to_vec()).ok()?,
+            String::from_utf8(value.to_vec()).ok()?,
+        );
+    }
+    Some(Workload { namespace, labels })
+}
+
+/// Reads the ABI's form of a map: a count, the sizes of all keys and values, then these, each with a NUL.
+pub(crate) fn pairs(bytes: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
+    if bytes.is_empty() {
+        return Some(Vec::new());
+    }
+    let (count, rest) = number(bytes)?;
+    // Each pair takes ten bytes at least, so a count that lies cannot make us reserve much.
+    let mut sizes = rest.get(..count.checked_mul(8)?)?;
+    let mut texts = rest.get(count.checked_mul(8)?..)?;
+    let mut pairs = Vec::with_capacity(count);
+    for _ in 0..count {
+        let (key_size, more) = number(sizes)?;
+        let (value_size, more) = number(more)?;
+        sizes = more;
+        let (key, more) = text(texts, key_size)?;
+        let (value, more) = text(more, value_size)?;
+        texts = more;
+        pairs.push((key, value));
+    }
+    Some(pairs)
+}
+
+fn number(bytes: &[u8]) -> Option<(usize, &[u8])> {
+    let (number, rest) = bytes.split_first_chunk::<4>()?;
+    Some((usize::try_from(u32::from_le_bytes(*number)).ok()?, rest))
+}
+
+fn text(bytes: &[u8], size: usize) -> Option<(&[u8], &[u8])> {
+    Some((bytes.get(..size)?, bytes.get(size.checked_add(1)?..)?))
+}

@@ -1,0 +1,208 @@
+//! Calls into Envoy that the SDK does not offer, or offers only with a panic: it unwraps UTF-8 in header
+//! names and stops on statuses that it does not expect, and either would take the worker's VM down.
+//! (proxy-wasm ABI 0.2.1)
+#![expect(
+    unsafe_code,
+    reason = "calls into the host pass pointers; this module is all of them"
+)]
+
+use std::ptr;
+
+/// The status of a host call that worked.
+const OK: u32 = 0;
+/// The status of a property that is not there.
+const NOT_FOUND: u32 = 1;
+/// The request's headers among the host's header maps.
+const REQUEST_HEADERS: u32 = 0;
+/// The plugin's configuration among the host's buffers.
+const PLUGIN_CONFIGURATION: u32 = 7;
+/// Leaves the translation of the status to Envoy.
+const NO_GRPC_STATUS: i32 = -1;
+
+#[link(wasm_import_module = "env")]
+unsafe extern "C" {
+    fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, size: *mut usize) -> u32;
+    fn proxy_add_header_map_value(
+        map: u32,
+        name: *const u8,
+        name_size: usize,
+        value: *const u8,
+        value_size: usize,
+    ) -> u32;
+    fn proxy_replace_header_map_value(
+        map: u32,
+        name: *const u8,
+        name_size: usize,
+        value: *const u8,
+        value_size: usize,
+    ) -> u32;
+    fn proxy_remove_header_map_value(map: u32, name: *const u8, name_size: usize) -> u32;
+    fn proxy_get_property(
+        path: *const u8,
+        path_size: usize,
+        data: *mut *mut u8,
+        size: *mut usize,
+    ) -> u32;
+    fn proxy_get_buffer_bytes(
+        buffer: u32,
+        start: usize,
+        max_size: usize,
+        data: *mut *mut u8,
+        size: *mut usize,
+    ) -> u32;
+    fn proxy_get_current_time_nanoseconds(time: *mut u64) -> u32;
+    fn proxy_get_log_level(level: *mut u32) -> u32;
+    fn proxy_send_local_response(
+        status: u32,
+        details: *const u8,
+        details_size: usize,
+        body: *const u8,
+        body_size: usize,
+        headers: *const u8,
+        headers_size: usize,
+        grpc_status: i32,
+    ) -> u32;
+}
+
+/// Envoy did not do what it was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct HostError;
+
+fn check(status: u32) -> Result<(), HostError> {
+    if status == OK { Ok(()) } else { Err(HostError) }
+}
+
+/// Takes over a buffer that the host allocated in our memory.
+///
+/// # Safety
+/// `data` is null, or came with `size` from the host, which got it from our allocator.
+unsafe fn take(data: *mut u8, size: usize) -> Vec<u8> {
+    if data.is_null() {
+        Vec::new()
+    } else {
+        // SAFETY: the host asked our allocator for exactly `size` bytes and gives them up.
+        unsafe { Box::from_raw(ptr::slice_from_raw_parts_mut(data, size)) }.into_vec()
+    }
+}
+
+/// All request headers in the ABI's form, for [`crate::attributes::pairs`].
+pub(crate) fn request_headers() -> Result<Vec<u8>, HostError> {
+    let (mut data, mut size) = (ptr::null_mut(), 0);
+    // SAFETY: the host writes a pointer and a size.
+    check(unsafe { proxy_get_header_map_pairs(REQUEST_HEADERS, &raw mut data, &raw mut size) })?;
+    // SAFETY: they are what the host wrote.
+    Ok(unsafe { take(data, size) })
+}
+
+/// One property; `None` when Envoy says that it is not there.
+pub(crate) fn property(path: &[&str]) -> Result<Option<Vec<u8>>, HostError> {
+    let path = path.join("\0");
+    let (mut data, mut size) = (ptr::null_mut(), 0);
+    // SAFETY: the path is valid for the call, and the host writes a pointer and a size.
+    match unsafe { proxy_get_property(path.as_ptr(), path.len(), &raw mut data, &raw mut size) } {
+        // SAFETY: they are what the host wrote.
+        OK => Ok(Some(unsafe { take(data, size) })),
+        NOT_FOUND => Ok(None),
+        _ => Err(HostError),
+    }
+}
+
+/// The plugin's configuration; empty when there is none.
+pub(crate) fn plugin_configuration(size: usize) -> Vec<u8> {
+    let (mut data, mut taken) = (ptr::null_mut(), 0);
+    // SAFETY: the host writes a pointer and a size.
+    let status = unsafe {
+        proxy_get_buffer_bytes(PLUGIN_CONFIGURATION, 0, size, &raw mut data, &raw mut taken)
+    };
+    // SAFETY: they are what the host wrote, or still null.
+    let bytes = unsafe { take(data, taken) };
+    if status == OK { bytes } else { Vec::new() }
+}
+
+/// Seconds since the epoch.
+pub(crate) fn now() -> Result<u64, HostError> {
+    let mut nanoseconds = 0;
+    // SAFETY: the host writes a number.
+    check(unsafe { proxy_get_current_time_nanoseconds(&raw mut nanoseconds) })?;
+    Ok(nanoseconds / 1_000_000_000)
+}
+
+/// Whether Envoy writes lines of `level` (0 is trace, 5 is critical) to its log.
+pub(crate) fn logs(level: u32) -> bool {
+    let mut lowest = 0;
+    // SAFETY: the host writes a number.
+    check(unsafe { proxy_get_log_level(&raw mut lowest) }).is_ok() && level >= lowest
+}
+
+/// Removes all values of a request header.
+pub(crate) fn remove_request_header(name: &[u8]) -> Result<(), HostError> {
+    // SAFETY: the name is valid for the call.
+    check(unsafe { proxy_remove_header_map_value(REQUEST_HEADERS, name.as_ptr(), name.len()) })
+}
+
+/// Adds a value to a request header.
+pub(crate) fn add_request_header(name: &[u8], value: &[u8]) -> Result<(), HostError> {
+    // SAFETY: name and value are valid for the call.
+    check(unsafe {
+        proxy_add_header_map_value(
+            REQUEST_HEADERS,
+            name.as_ptr(),
+            name.len(),
+            value.as_ptr(),
+            value.len(),
+        )
+    })
+}
+
+/// Sets a request header to one value.
+pub(crate) fn replace_request_header(name: &[u8], value: &[u8]) -> Result<(), HostError> {
+    // SAFETY: name and value are valid for the call.
+    check(unsafe {
+        proxy_replace_header_map_value(
+            REQUEST_HEADERS,
+            name.as_ptr(),
+            name.len(),
+            value.as_ptr(),
+            value.len(),
+        )
+    })
+}
+
+/// Replies to the client in place of the upstream. `details` are Envoy's response code details.
+pub(crate) fn send_local_response(
+    status: u16,
+    details: &str,
+    headers: &[(&[u8], &[u8])],
+    body: &[u8],
+) -> Result<(), HostError> {
+    let headers = serialize(headers).ok_or(HostError)?;
+    // SAFETY: all buffers are valid for the call.
+    check(unsafe {
+        proxy_send_local_response(
+            u32::from(status),
+            details.as_ptr(),
+            details.len(),
+            body.as_ptr(),
+            body.len(),
+            headers.as_ptr(),
+            headers.len(),
+            NO_GRPC_STATUS,
+        )
+    })
+}
+
+/// The ABI's form of a header map: a count, the sizes of all names and values, then these, each with a NUL.
+fn serialize(pairs: &[(&[u8], &[u8])]) -> Option<Vec<u8>> {
+    let mut bytes = u32::try_from(pairs.len()).ok()?.to_le_bytes().to_vec();
+    for (name, value) in pairs {
+        bytes.extend(u32::try_from(name.len()).ok()?.to_le_bytes());
+        bytes.extend(u32::try_from(value.len()).ok()?.to_le_bytes());
+    }
+    for (name, value) in pairs {
+        for text in [name, value] {
+            bytes.extend_from_slice(text);
+            bytes.push(0);
+        }
+    }
+    Some(bytes)
+}

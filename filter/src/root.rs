@@ -1,0 +1,80 @@
+//! Configuration: once per version and VM.
+
+use std::rc::Rc;
+
+use portcullis_policy::config::Config;
+use portcullis_policy::diagnostic::Severity;
+use portcullis_policy::source::from_json;
+use portcullis_policy::{PolicySet, compile};
+use proxy_wasm::hostcalls;
+use proxy_wasm::traits::{Context, HttpContext, RootContext};
+use proxy_wasm::types::{ContextType, LogLevel};
+
+use crate::attributes;
+use crate::host;
+use crate::request::Stream;
+
+/// One plugin configuration of one listener.
+#[derive(Default)]
+pub(crate) struct Root {
+    /// `None` until a configuration was accepted.
+    set: Option<Rc<PolicySet>>,
+}
+
+impl Context for Root {}
+
+impl RootContext for Root {
+    /// `false` makes Envoy keep the previous configuration, or refuse traffic if there is none.
+    fn on_configure(&mut self, size: usize) -> bool {
+        let text = host::plugin_configuration(size);
+        let config = match from_json(&text) {
+            Ok(node) => Config::read(&node),
+            Err(error) => {
+                Config::not_json(format!("the plugin's configuration is not JSON: {error}"))
+            }
+        };
+        let proxy = attributes::workload();
+        if config.workload.is_none() && proxy.is_none() {
+            log(
+                LogLevel::Error,
+                "error[missing-field]: workload: the proxy's node metadata has no NAMESPACE; give `workload`",
+            );
+            return false;
+        }
+        let compiled = compile(
+            &config.resources,
+            &config.setting(proxy.unwrap_or_default()),
+        );
+        for diagnostic in &compiled.diagnostics {
+            let level = match diagnostic.severity {
+                Severity::Error => LogLevel::Error,
+                Severity::Warning => LogLevel::Warn,
+                Severity::Info => LogLevel::Info,
+            };
+            log(level, &diagnostic.to_string());
+        }
+        match compiled.set {
+            Some(set) => {
+                self.set = Some(Rc::new(set));
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {
+        Some(Box::new(Stream {
+            set: self.set.clone(),
+        }))
+    }
+
+    fn get_type(&self) -> Option<ContextType> {
+        Some(ContextType::HttpContext)
+    }
+}
+
+/// Writes one line to Envoy's log.
+pub(crate) fn log(level: LogLevel, line: &str) {
+    // A line that Envoy does not take is lost; a request must not fail for it.
+    let _lost = hostcalls::log(level, &format!("portcullis: {line}"));
+}
