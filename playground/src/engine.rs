@@ -1,0 +1,229 @@
+use std::net::IpAddr;
+
+use portcullis_policy::compile::{self as core, KeySetSource};
+use portcullis_policy::crypto::RustVerifier;
+use portcullis_policy::diagnostic::{Code, Diagnostic, Location, Severity};
+use portcullis_policy::normalize::{Incoming, Proxy};
+use portcullis_policy::resource::{Resource, Resources};
+use portcullis_policy::source::{LineIndex, Node, from_yaml};
+use portcullis_policy::{Compiled, PolicySet, authenticate, compile, explain};
+use tsify::{Ts, Tsify};
+use wasm_bindgen::prelude::{JsError, wasm_bindgen};
+
+use crate::report;
+use crate::wire::{LoadReport, PolicySummary, Report, RequestInput, Setting};
+
+/// Decides requests by the last policies that compiled.
+#[wasm_bindgen]
+#[derive(Default)]
+pub struct Engine {
+    loaded: Option<Loaded>,
+}
+
+/// A set and the text that it came from.
+pub(crate) struct Loaded {
+    pub(crate) set: PolicySet,
+    pub(crate) text: Text,
+    proxy: Proxy,
+}
+
+/// A text whose places can be shown.
+pub(crate) struct Text {
+    documents: Vec<Node>,
+    lines: LineIndex,
+}
+
+#[wasm_bindgen]
+impl Engine {
+    /// An engine without policies.
+    #[wasm_bindgen(constructor)]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Reads and compiles policies. If that fails, those of before stay.
+    pub fn load(&mut self, setting: &Ts<Setting>) -> Result<Ts<LoadReport>, JsError> {
+        let setting = setting.to_rust()?;
+        let (documents, error) = from_yaml(&setting.policies);
+        let text = Text {
+            documents,
+            lines: LineIndex::new(&setting.policies),
+        };
+        let mut resources = Resources::read(&text.documents);
+        resources.diagnostics.extend(error.map(|error| Diagnostic {
+            code: if error.duplicate_key {
+                Code::DuplicateKey
+            } else {
+                Code::Syntax
+            },
+            severity: Severity::Error,
+            message: error.message,
+            help: None,
+            at: Location::default(),
+            span: Some(error.span),
+        }));
+        let compiled = compile(&resources, &core_setting(&setting));
+        let report = load_report(&resources, &compiled, &text);
+        let proxy = report::proxy(setting.proxy.as_ref());
+        if let Some(set) = compiled.set {
+            self.loaded = Some(Loaded { set, text, proxy });
+        }
+        Ok(report.into_ts()?)
+    }
+
+    /// Decides a request and tells how.
+    pub fn explain(&self, request: &Ts<RequestInput>) -> Result<Ts<Report>, JsError> {
+        let request = request.to_rust()?;
+        let report = match &self.loaded {
+            None => report::cannot_decide("there are no policies that could be read"),
+            Some(loaded) => decide(loaded, &request),
+        };
+        Ok(report.into_ts()?)
+    }
+}
+
+fn decide(loaded: &Loaded, input: &RequestInput) -> Report {
+    let incoming = match incoming(input) {
+        Ok(incoming) => incoming,
+        Err(error) => return report::cannot_decide(&error),
+    };
+    let raw_path = incoming.path.clone();
+    let outcome = incoming.with_request(loaded.proxy, |request| {
+        let who = authenticate(&loaded.set, request, &RustVerifier);
+        let explanation = explain(&loaded.set, request, &who);
+        report::report(loaded, request, &who, &explanation, &raw_path)
+    });
+    outcome.unwrap_or_else(|_| report::refused())
+}
+
+fn incoming(input: &RequestInput) -> Result<Incoming, String> {
+    let address = |text: &Option<String>, what: &str| -> Result<IpAddr, String> {
+        let text = text.as_deref().unwrap_or("127.0.0.1");
+        text.parse()
+            .map_err(|_| format!("the {what} `{text}` is not an IP address"))
+    };
+    let certificate = input.certificate.as_ref();
+    let names = certificate.map(|certificate| {
+        let subject = Some(&certificate.subject).filter(|subject| !subject.is_empty());
+        certificate
+            .uri
+            .iter()
+            .chain(&certificate.dns)
+            .chain(subject)
+            .map(|name| name.clone().into_bytes())
+            .collect()
+    });
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a cast from a double saturates"
+    )]
+    let now = input.now as u64;
+    Ok(Incoming {
+        method: input.method.clone().into_bytes(),
+        scheme: input
+            .scheme
+            .as_deref()
+            .unwrap_or("http")
+            .as_bytes()
+            .to_vec(),
+        authority: Some(input.authority.clone().into_bytes()),
+        path: input.path.clone().into_bytes(),
+        headers: input
+            .headers
+            .iter()
+            .map(|header| {
+                (
+                    header.name.clone().into_bytes(),
+                    header.value.clone().into_bytes(),
+                )
+            })
+            .collect(),
+        source_ip: address(&input.source_ip, "source IP")?,
+        destination_ip: address(&input.destination_ip, "destination IP")?,
+        destination_port: input.destination_port.unwrap_or(80),
+        server_name: input.server_name.clone().unwrap_or_default().into_bytes(),
+        peer_names: names.unwrap_or_default(),
+        now,
+    })
+}
+
+fn core_setting(setting: &Setting) -> core::Setting {
+    let defaults = core::Mesh::default();
+    let mesh = setting.mesh.as_ref().map(|mesh| core::Mesh {
+        root_namespace: mesh
+            .root_namespace
+            .clone()
+            .unwrap_or(defaults.root_namespace),
+        trust_domain: mesh.trust_domain.clone().unwrap_or(defaults.trust_domain),
+        trust_domain_aliases: mesh.trust_domain_aliases.clone(),
+    });
+    let workload = setting.workload.as_ref().map(|workload| core::Workload {
+        namespace: workload.namespace.clone(),
+        labels: workload.labels.clone(),
+    });
+    let key_sets = setting.jwks.iter().map(|source| KeySetSource {
+        uri: source.uri.clone(),
+        jwks: source.jwks.clone(),
+        at: Location::default(),
+    });
+    core::Setting {
+        mesh: mesh.unwrap_or_default(),
+        workload: workload.unwrap_or_default(),
+        key_sets: key_sets.collect(),
+    }
+}
+
+fn load_report(resources: &Resources, compiled: &Compiled, text: &Text) -> LoadReport {
+    let policies = resources
+        .items
+        .iter()
+        .zip(&compiled.selected)
+        .map(|(resource, selected)| {
+            let metadata = resource.metadata();
+            let (action, rules) = match resource {
+                Resource::RequestAuthentication(resource) => (None, resource.jwt_rules.len()),
+                Resource::AuthorizationPolicy(resource) => (
+                    Some(resource.action.as_str().to_owned()),
+                    resource.rules.len(),
+                ),
+            };
+            PolicySummary {
+                kind: metadata.id.kind.clone(),
+                namespace: metadata.id.namespace.clone(),
+                name: metadata.id.name.clone(),
+                action,
+                rules,
+                selected: *selected,
+                range: text.range(&metadata.at, None),
+            }
+        });
+    LoadReport {
+        ok: compiled.set.is_some(),
+        diagnostics: report::diagnostics(&compiled.diagnostics, text),
+        policies: policies.collect(),
+    }
+}
+
+impl Text {
+    /// A text without documents, for findings that carry their own place.
+    pub(crate) fn bare(text: &str) -> Self {
+        Self {
+            documents: Vec::new(),
+            lines: LineIndex::new(text),
+        }
+    }
+
+    /// The place of a location; `span` if that is known better.
+    pub(crate) fn range(
+        &self,
+        at: &Location,
+        span: Option<portcullis_policy::source::Span>,
+    ) -> Option<crate::wire::Range> {
+        let span = span.or_else(|| self.documents.get(at.document?)?.span_at(&at.path))?;
+        Some(crate::wire::Range {
+            start: report::position(self.lines.position(span.start)),
+            end: report::position(self.lines.position(span.end)),
+        })
+    }
+}

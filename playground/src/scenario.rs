@@ -1,0 +1,142 @@
+//! Scenario files for the page.
+
+use portcullis_policy::normalize;
+use portcullis_policy::scenario::{self, Case, Scenario, TokenSource};
+
+use crate::engine::Text;
+use crate::report;
+use crate::wire::{
+    Certificate, Header, Mesh, Proxy, ScenarioExpectation, ScenarioFile, ScenarioInput,
+    ScenarioKeySet, ScenarioRead, ScenarioRequest, TokenPlace, TokenSpec, Workload,
+};
+
+pub(crate) fn read(text: &str) -> ScenarioRead {
+    match Scenario::read(text) {
+        Ok(scenario) => ScenarioRead::Scenario {
+            ok: true,
+            scenario: Box::new(file(scenario)),
+        },
+        Err(diagnostics) => ScenarioRead::Failure {
+            ok: false,
+            diagnostics: report::diagnostics(&diagnostics, &Text::bare(text)),
+        },
+    }
+}
+
+fn file(scenario: Scenario) -> ScenarioFile {
+    let (kind, num_trusted_proxies) = match scenario.proxy {
+        normalize::Proxy::Sidecar => ("sidecar", None),
+        normalize::Proxy::Gateway { trusted_proxies } => {
+            ("gateway", u16::try_from(trusted_proxies).ok())
+        }
+    };
+    ScenarioFile {
+        description: scenario.description,
+        policies: scenario.policies,
+        mesh: Mesh {
+            root_namespace: Some(scenario.mesh.root_namespace),
+            trust_domain: Some(scenario.mesh.trust_domain),
+            trust_domain_aliases: scenario.mesh.trust_domain_aliases,
+        },
+        workload: Workload {
+            namespace: scenario.workload.namespace,
+            labels: scenario.workload.labels,
+        },
+        proxy: Proxy {
+            kind: kind.into(),
+            num_trusted_proxies,
+        },
+        jwks: scenario
+            .key_sets
+            .into_iter()
+            .map(|spec| ScenarioKeySet {
+                uri: spec.uri,
+                keys: spec.keys,
+                jwks: spec.jwks,
+            })
+            .collect(),
+        now: scenario.now,
+        requests: scenario.requests.into_iter().map(request).collect(),
+    }
+}
+
+fn request(case: Case) -> ScenarioRequest {
+    let spec = case.request;
+    ScenarioRequest {
+        name: case.name,
+        request: ScenarioInput {
+            method: spec.method,
+            host: spec.host,
+            path: spec.path,
+            headers: spec
+                .headers
+                .into_iter()
+                .map(|(name, value)| Header { name, value })
+                .collect(),
+            tokens: spec.tokens.into_iter().map(token).collect(),
+            source_ip: spec.source_ip,
+            destination_ip: spec.destination_ip,
+            destination_port: spec.destination_port,
+            certificate: spec.certificate.and_then(certificate),
+            at: spec.at,
+        },
+        expect: ScenarioExpectation {
+            status: case.expect.status,
+        },
+    }
+}
+
+/// A fixture of the tests has no names here, and TLS without a certificate has none at all.
+fn certificate(certificate: scenario::Certificate) -> Option<Certificate> {
+    match certificate {
+        scenario::Certificate::None | scenario::Certificate::Named(_) => None,
+        scenario::Certificate::Inline { uri, dns, subject } => {
+            let attributes: Vec<String> = subject
+                .iter()
+                .rev()
+                .map(|(name, value)| format!("{name}={value}"))
+                .collect();
+            Some(Certificate {
+                uri,
+                dns,
+                subject: attributes.join(","),
+            })
+        }
+    }
+}
+
+fn token(token: scenario::Token) -> TokenSpec {
+    let place = match token.place {
+        scenario::TokenPlace::Header { name, prefix } => TokenPlace::Header { name, prefix },
+        scenario::TokenPlace::Param(name) => TokenPlace::Param { name },
+        scenario::TokenPlace::Cookie(name) => TokenPlace::Cookie { name },
+    };
+    match token.source {
+        TokenSource::Raw(raw) => TokenSpec {
+            place,
+            raw: Some(raw),
+            key: None,
+            kid: None,
+            claims: None,
+        },
+        TokenSource::Minted {
+            key,
+            key_id,
+            claims,
+            ..
+        } => TokenSpec {
+            place,
+            raw: None,
+            key: Some(key),
+            kid: key_id,
+            claims: Some(claims),
+        },
+        TokenSource::Forged { key, payload, .. } => TokenSpec {
+            place,
+            raw: None,
+            key: Some(key),
+            kid: None,
+            claims: Some(payload),
+        },
+    }
+}
