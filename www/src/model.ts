@@ -1,0 +1,196 @@
+// What the reader edits, and how it becomes the engine's input.
+
+import { realClock, timeText } from './clock.js';
+import type { Clock } from './clock.js';
+import type { Certificate, Header, RequestInput, ScenarioFile, ScenarioRequest, Setting } from './engine.js';
+import { placeTokens, tokenFromSpec, newToken } from './tokens.js';
+import type { Place, Token } from './tokens.js';
+
+/** The key set behind one `jwksUri`: demo keys by name, or a JWK Set as text. */
+export interface KeySet {
+  uri: string;
+  kind: 'demo' | 'text';
+  names: string[];
+  text: string;
+}
+
+export interface Peer {
+  kind: 'plaintext' | 'tls' | 'certificate';
+  /** One SAN a line. */
+  uri: string;
+  dns: string;
+  /** As Envoy prints it, such as `CN=a.example,O=example`. */
+  subject: string;
+}
+
+export interface RequestForm {
+  method: string;
+  host: string;
+  path: string;
+  headers: Header[];
+  sourceIp: string;
+  destinationIp: string;
+  destinationPort: string;
+}
+
+export interface Surroundings {
+  namespace: string;
+  /** One `name=value` a line. */
+  labels: string;
+  proxy: 'sidecar' | 'gateway';
+  numTrustedProxies: string;
+  rootNamespace: string;
+  trustDomain: string;
+  /** One a line. */
+  trustDomainAliases: string;
+}
+
+export interface Case {
+  policies: string;
+  surroundings: Surroundings;
+  keySets: KeySet[];
+  request: RequestForm;
+  tokens: Token[];
+  peer: Peer;
+  clock: Clock;
+}
+
+export function emptyCase(): Case {
+  return {
+    policies: '',
+    surroundings: {
+      namespace: 'default',
+      labels: '',
+      proxy: 'sidecar',
+      numTrustedProxies: '0',
+      rootNamespace: 'istio-system',
+      trustDomain: 'cluster.local',
+      trustDomainAliases: '',
+    },
+    keySets: [],
+    request: {
+      method: 'GET',
+      host: 'example.com',
+      path: '/',
+      headers: [],
+      sourceIp: '10.0.0.1',
+      destinationIp: '10.0.0.2',
+      destinationPort: '8080',
+    },
+    tokens: [newToken('none')],
+    peer: { kind: 'plaintext', uri: '', dns: '', subject: '' },
+    clock: realClock,
+  };
+}
+
+/** The case that a request of a scenario describes. */
+export function caseFromScenario(policies: string, scenario: ScenarioFile, chosen: ScenarioRequest | undefined): Case {
+  const empty = emptyCase();
+  const { mesh, workload, proxy } = scenario;
+  const shared: Case = {
+    ...empty,
+    policies,
+    surroundings: {
+      namespace: workload?.namespace ?? empty.surroundings.namespace,
+      labels: Object.entries(workload?.labels ?? {}).map(([name, value]) => `${name}=${value}`).join('\n'),
+      proxy: proxy?.kind ?? 'sidecar',
+      numTrustedProxies: String(proxy?.numTrustedProxies ?? 0),
+      rootNamespace: mesh?.rootNamespace ?? empty.surroundings.rootNamespace,
+      trustDomain: mesh?.trustDomain ?? empty.surroundings.trustDomain,
+      trustDomainAliases: (mesh?.trustDomainAliases ?? []).join('\n'),
+    },
+    keySets: scenario.jwks.map(({ uri, keys, jwks }) => ({
+      uri,
+      kind: jwks === undefined ? 'demo' : 'text',
+      names: keys ?? [],
+      text: jwks ?? '',
+    })),
+    clock: scenario.now === undefined ? realClock : { ...realClock, mode: 'fixed', fixed: timeText(scenario.now) },
+  };
+  if (!chosen) return shared;
+  const { request } = chosen;
+  return {
+    ...shared,
+    request: {
+      method: request.method,
+      host: request.host,
+      path: request.path,
+      headers: request.headers,
+      sourceIp: request.sourceIp,
+      destinationIp: request.destinationIp,
+      destinationPort: String(request.destinationPort),
+    },
+    tokens: request.tokens.length === 0 ? shared.tokens : request.tokens.map(tokenFromSpec),
+    peer: peerFromCertificate(request.certificate),
+    clock: { ...shared.clock, delay: request.at },
+  };
+}
+
+/** A certificate without any name stands for TLS without a client certificate. */
+function peerFromCertificate(certificate: Certificate | undefined): Peer {
+  if (!certificate) return { kind: 'plaintext', uri: '', dns: '', subject: '' };
+  const { uri, dns, subject } = certificate;
+  const named = uri.length > 0 || dns.length > 0 || subject !== '';
+  return { kind: named ? 'certificate' : 'tls', uri: uri.join('\n'), dns: dns.join('\n'), subject };
+}
+
+/** `publicJwks` is undefined until the minting module is loaded; demo key sets are then left out. */
+export function toSetting(edited: Case, publicJwks: ((names: string[]) => string) | undefined): Setting {
+  const { surroundings } = edited;
+  return {
+    policies: edited.policies,
+    mesh: {
+      rootNamespace: surroundings.rootNamespace,
+      trustDomain: surroundings.trustDomain,
+      trustDomainAliases: lines(surroundings.trustDomainAliases),
+    },
+    workload: { namespace: surroundings.namespace, labels: labelsOf(surroundings.labels) },
+    proxy: { kind: surroundings.proxy, numTrustedProxies: wholeNumber(surroundings.numTrustedProxies) ?? 0 },
+    jwks: edited.keySets.flatMap(({ uri, kind, names, text }) => {
+      if (kind === 'text') return [{ uri, jwks: text }];
+      return publicJwks ? [{ uri, jwks: publicJwks(names) }] : [];
+    }),
+  };
+}
+
+export function toRequest(edited: Case, tokens: { place: Place; text: string }[], now: number): RequestInput {
+  const { request, peer } = edited;
+  const named = request.headers.filter((header) => header.name !== '');
+  const { path, headers } = placeTokens(request.path, named, tokens);
+  const input: RequestInput = { method: request.method, authority: request.host, path, headers, now };
+  if (request.sourceIp !== '') input.sourceIp = request.sourceIp;
+  if (request.destinationIp !== '') input.destinationIp = request.destinationIp;
+  const port = wholeNumber(request.destinationPort);
+  if (port !== undefined) input.destinationPort = port;
+  if (peer.kind !== 'plaintext') {
+    input.scheme = 'https';
+    input.certificate =
+      peer.kind === 'tls'
+        ? { uri: [], dns: [], subject: '' }
+        : { uri: lines(peer.uri), dns: lines(peer.dns), subject: peer.subject };
+  }
+  return input;
+}
+
+/** True when deciding the case needs the minting module. */
+export function needsMinter(edited: Case): boolean {
+  return edited.tokens.some((token) => token.mode === 'mint') || edited.keySets.some((set) => set.kind === 'demo');
+}
+
+function lines(text: string): string[] {
+  return text.split('\n').map((line) => line.trim()).filter((line) => line !== '');
+}
+
+function labelsOf(text: string): Record<string, string> {
+  return Object.fromEntries(
+    lines(text).map((line) => {
+      const at = line.indexOf('=');
+      return at < 0 ? [line, ''] : [line.slice(0, at).trim(), line.slice(at + 1).trim()];
+    }),
+  );
+}
+
+/** Up to five digits, so that what reaches the engine fits its integers. */
+function wholeNumber(text: string): number | undefined {
+  return /^\d{1,5}$/.test(text.trim()) ? Number(text) : undefined;
+}

@@ -1,0 +1,46 @@
+// What follows from the verdict: the request as the upstream sees it, or the reply the proxy sends itself.
+
+import { html, nothing } from 'lit';
+import type { TemplateResult } from 'lit';
+
+import type { Report } from '../engine.js';
+
+export function resultView(report: Report): TemplateResult | typeof nothing {
+  switch (report.outcome) {
+    case 'allow':
+      return upstream(report);
+    case 'cannot-decide':
+      return nothing;
+    case 'deny':
+    case 'unauthenticated':
+    case 'refused':
+      return reply(report);
+  }
+}
+
+function upstream({ upstream: { path, remove, add } }: Report): TemplateResult {
+  const unchanged = path === undefined && remove.length === 0 && add.length === 0;
+  return html`<section class="result" aria-label="Changes upstream">
+    <h3>What changes upstream</h3>
+    ${unchanged
+      ? html`<p class="note">Nothing: the request is forwarded as it came.</p>`
+      : html`<dl class="edits">
+          ${path === undefined ? nothing : html`<dt>path</dt><dd><code>${path}</code></dd>`}
+          ${remove.map((name) => html`<dt>removed</dt><dd><code>${name}</code></dd>`)}
+          ${add.map(({ name, value }) => html`<dt>added</dt><dd><code>${name}: ${value}</code></dd>`)}
+        </dl>`}
+  </section>`;
+}
+
+function reply({ status, body, headers, details }: Report): TemplateResult {
+  return html`<section class="result" aria-label="Reply">
+    <h3>What the client gets</h3>
+    <dl class="edits">
+      <dt>status</dt><dd><code>${status}</code></dd>
+      ${headers.map(({ name, value }) => html`<dt>header</dt><dd><code>${name}: ${value}</code></dd>`)}
+      <dt>body</dt><dd><code>${body === '' ? '(empty)' : body}</code></dd>
+      ${details === '' ? nothing : html`<dt>details</dt><dd><code>${details}</code></dd>`}
+    </dl>
+    <p class="note">The upstream sees nothing of this request.</p>
+  </section>`;
+}

@@ -1,0 +1,502 @@
+// The page in a real browser: `node tests/page.mjs http://127.0.0.1:8080/`. CHROMIUM names the browser.
+
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { after, afterEach, before, test } from 'node:test';
+
+import { chromium } from 'playwright-core';
+
+const url = process.argv[2];
+assert(url, 'usage: node tests/page.mjs <page url>');
+const { origin } = new URL(url);
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+
+const jwksUri = 'https://issuer.example/jwks.json';
+const hostPolicy = (host) => `apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata:
+  name: by-host
+  namespace: istio-system
+spec:
+  rules:
+  - to:
+    - operation:
+        hosts: ["${host}"]
+`;
+const tokenPolicy = `apiVersion: security.istio.io/v1
+kind: RequestAuthentication
+metadata:
+  name: issuer
+  namespace: istio-system
+spec:
+  jwtRules:
+  - issuer: issuer-foo
+    jwksUri: ${jwksUri}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata:
+  name: alice
+  namespace: istio-system
+spec:
+  rules:
+  - from:
+    - source:
+        requestPrincipals: ["issuer-foo/alice"]
+`;
+const brokenPolicy = `${hostPolicy('example.com')}  rulez: []\n`;
+const brokenLine = brokenPolicy.split('\n').findIndex((line) => line.includes('rulez')) + 1;
+
+let browser;
+let context;
+/** Complaints of the browser in the running test; a test that expects some empties the list. */
+let complaints = [];
+
+before(async () => {
+  browser = await chromium.launch({
+    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+    headless: true,
+    args: [
+      '--no-sandbox',
+      '--disable-gpu',
+      '--disable-quic',
+      '--no-first-run',
+      '--disable-background-networking',
+      '--disable-component-update',
+      '--disable-sync',
+    ],
+  });
+});
+
+after(async () => {
+  await browser?.close();
+});
+
+afterEach(async () => {
+  await context?.close();
+  context = undefined;
+  const found = complaints;
+  complaints = [];
+  assert.deepEqual(found, [], 'the browser complains');
+});
+
+async function open(options = {}, { path = '', script } = {}) {
+  context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
+  const page = await context.newPage();
+  page.on('console', (message) => {
+    if (['error', 'warning'].includes(message.type())) complaints.push(message.text());
+  });
+  page.on('pageerror', (error) => complaints.push(String(error)));
+  await page.addInitScript(() => {
+    globalThis.seen = { ready: undefined, decided: 0, shift: 0 };
+    document.addEventListener('portcullis-ready', () => (globalThis.seen.ready ??= performance.now()));
+    document.addEventListener('portcullis-decision', () => (globalThis.seen.decided = performance.now()));
+    new PerformanceObserver((list) => {
+      for (const entry of list.getEntries()) if (!entry.hadRecentInput) globalThis.seen.shift += entry.value;
+    }).observe({ type: 'layout-shift', buffered: true });
+  });
+  if (script) await page.addInitScript(script);
+  await page.goto(new URL(path, url).href);
+  return page;
+}
+
+async function openReady(options, more) {
+  const page = await open(options, more);
+  await page.locator('portcullis-playground[ready]').waitFor({ timeout: 10_000 });
+  await page.waitForLoadState('networkidle');
+  return page;
+}
+
+async function until(condition, what) {
+  const deadline = Date.now() + 5000;
+  for (;;) {
+    if (await condition()) return;
+    if (Date.now() > deadline) assert.fail(typeof what === 'function' ? await what() : what);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+const answer = (page) => page.locator('.verdict .answer').innerText();
+const verdictText = (page) => page.locator('.verdict').innerText();
+
+async function expectAnswer(page, status) {
+  await until(
+    async () => (await answer(page)).startsWith(`${status} `),
+    async () => `expected ${status}, got: ${await verdictText(page)}`,
+  );
+}
+
+async function setPolicies(page, text) {
+  await page.locator('.cm-content').focus();
+  await page.keyboard.press('Control+a');
+  await page.keyboard.insertText(text);
+}
+
+async function openSection(page, id) {
+  const section = page.locator(`#section-${id}`);
+  if (!(await section.evaluate((element) => element.open))) await section.locator('> summary').click();
+  return section;
+}
+
+async function readyForTokens(page) {
+  await setPolicies(page, tokenPolicy);
+  await page.locator('[name=host]').fill('example.com');
+  const keys = await openSection(page, 'keys');
+  await keys.getByRole('button', { name: `Key set for ${jwksUri}` }).click();
+  return page.locator('#section-token');
+}
+
+test('every request of every example gets the status it expects', async () => {
+  const page = await openReady();
+  const presets = await page.locator('[name=preset] option').evaluateAll((options) => options.map((each) => each.value));
+  const folders = new Set(presets.map((id) => id.split('/')[0]));
+  assert.deepEqual([...folders].sort(), ['istio-jwt-ingress', 'kyma-client-certificate', 'kyma-istio-jwt']);
+  for (const preset of presets) {
+    await page.locator('[name=preset]').selectOption(preset);
+    const requests = await page.locator('[name=request] option').allInnerTexts();
+    assert(requests.length > 0, `${preset} has no request`);
+    for (const [index, label] of requests.entries()) {
+      await page.locator('[name=request]').selectOption(String(index));
+      const status = /\((\d+)\)$/.exec(label)?.[1];
+      const chosen = await page
+        .locator('#section-token .token')
+        .evaluateAll((tokens) => tokens.map((each) => each.querySelectorAll('.bar input:checked').length));
+      assert(chosen.every((count) => count === 1), `${preset}, ${label}: a token without a mode`);
+      await until(
+        async () => (await answer(page)).startsWith(`${status} `) && (await page.locator('.verdict .chip.good').count()) === 1,
+        async () => `${preset}, ${label}: ${await verdictText(page)}`,
+      );
+    }
+  }
+});
+
+test('opens on a denied request with the nearest miss marked in the editor', async () => {
+  const page = await openReady();
+  await expectAnswer(page, 403);
+  const line = /line (\d+)/.exec(await verdictText(page))?.[1];
+  assert(line, 'the verdict names no line');
+  const marked = page.locator('.cm-decided-deny').first();
+  await marked.waitFor();
+  const inside = await marked.evaluate((element) => {
+    const box = element.getBoundingClientRect();
+    const frame = element.closest('.cm-scroller').getBoundingClientRect();
+    return box.top >= frame.top && box.bottom <= frame.bottom;
+  });
+  assert(inside, 'the marked line is out of view');
+  const failed = page.locator('[data-step=allow] .condition.missing');
+  assert((await failed.count()) > 0, 'the trace shows no failed condition');
+});
+
+test('an error is shown at its line and the last valid verdict stays', async () => {
+  const page = await openReady();
+  await setPolicies(page, hostPolicy('example.com'));
+  await page.locator('[name=host]').fill('example.com');
+  await expectAnswer(page, 200);
+  await setPolicies(page, brokenPolicy);
+  const problem = page.locator('.problem', { has: page.locator('.error-tone') }).first();
+  await problem.waitFor();
+  assert.match(await problem.innerText(), new RegExp(`line ${brokenLine}\\b`));
+  const squiggled = page.locator('.cm-line', { has: page.locator('.cm-lintRange-error') });
+  await until(async () => (await squiggled.allInnerTexts()).join().includes('rulez'), 'no squiggle under rulez');
+  assert.match(await verdictText(page), /From your last valid policy/);
+  assert.match(await answer(page), /^200 /);
+});
+
+test('F8 goes to the problem, Escape leaves the editor', async () => {
+  const page = await openReady();
+  await setPolicies(page, brokenPolicy);
+  await page.locator('.problem').first().waitFor();
+  await page.locator('[name=path]').focus();
+  await page.keyboard.press('F8');
+  await until(async () => (await page.locator('.cm-activeLine').innerText()).includes('rulez'), 'F8 did not move');
+  await page.keyboard.press('ArrowRight');
+  await page.keyboard.press('Escape');
+  await until(
+    () => page.evaluate(() => document.querySelector('portcullis-playground').shadowRoot.activeElement?.id === 'next-problem'),
+    'focus is not in the toolbar',
+  );
+});
+
+test('fixing the policy flips the verdict', async () => {
+  const page = await openReady();
+  await page.locator('[name=host]').fill('example.com');
+  await setPolicies(page, hostPolicy('other.example'));
+  await expectAnswer(page, 403);
+  await setPolicies(page, hostPolicy('example.com'));
+  await expectAnswer(page, 200);
+  assert.match(await page.locator('.result').innerText(), /upstream/i);
+});
+
+test('a keystroke reaches the verdict within 50 ms', async () => {
+  const page = await openReady();
+  await page.locator('[name=host]').fill('example.com');
+  await setPolicies(page, hostPolicy('example.com'));
+  await expectAnswer(page, 200);
+  await page.evaluate(() => {
+    globalThis.keys = [];
+    const host = document.querySelector('portcullis-playground');
+    addEventListener('beforeinput', () => (globalThis.pressed = performance.now()), { capture: true });
+    const record = () => globalThis.keys.push(performance.now() - globalThis.pressed);
+    addEventListener('input', () => void host.updateComplete.then(record));
+  });
+  await page.locator('[name=host]').focus();
+  for (const key of 'abcdefghijklmnopqrst') await page.keyboard.press(key);
+  await expectAnswer(page, 403);
+  const times = await page.evaluate(() => globalThis.keys.toSorted((a, b) => a - b));
+  assert(times.length >= 20, `${times.length} keystrokes seen`);
+  const p95 = times[Math.floor(times.length * 0.95)];
+  console.log(`keystroke to verdict: median ${times[times.length >> 1].toFixed(1)} ms, p95 ${p95.toFixed(1)} ms`);
+  assert(p95 <= 50, `p95 is ${p95} ms`);
+});
+
+test('a token minted from claims is accepted, and judged by its claims', async () => {
+  const page = await openReady();
+  const token = await readyForTokens(page);
+  await token.getByText('Mint', { exact: true }).click();
+  await token.locator('[name=claims]').fill('{"iss": "issuer-foo", "sub": "alice", "exp": "+1h"}');
+  await expectAnswer(page, 200);
+  await token.locator('[name=claims]').fill('{"iss": "issuer-foo", "sub": "bob", "exp": "+1h"}');
+  await expectAnswer(page, 403);
+  await token.locator('[name=claims]').fill('{"iss": "issuer-foo", "sub": "alice", "exp": "-2h"}');
+  await expectAnswer(page, 401);
+  await token.locator('[name=claims]').fill('{"iss": ');
+  await token.locator('.note.error').waitFor();
+});
+
+test('a pasted token is sent as it stands', async () => {
+  const page = await openReady();
+  const token = await readyForTokens(page);
+  await token.getByText('Mint', { exact: true }).click();
+  await token.locator('[name=claims]').fill('{"iss": "issuer-foo", "sub": "alice", "exp": "+1h"}');
+  await expectAnswer(page, 200);
+  const minted = await token.locator('.token-text').innerText();
+  await token.getByText('Paste', { exact: true }).click();
+  assert.equal(await token.locator('input[type=radio]:checked').inputValue(), 'paste');
+  await token.locator('[name=pasted]').fill(minted);
+  await expectAnswer(page, 200);
+  assert.equal(await token.locator('[name=pasted]').inputValue(), minted);
+  await token.getByText('Decoded, not verified').click();
+  assert.match(await token.locator('.decoded').innerText(), /alice/);
+  const [header, payload] = minted.split('.');
+  await token.locator('[name=pasted]').fill(`${header}.${payload}.AAAA`);
+  await expectAnswer(page, 401);
+  await token.getByText('None', { exact: true }).click();
+  await expectAnswer(page, 403);
+});
+
+test('several tokens travel together', async () => {
+  const page = await openReady();
+  const token = await readyForTokens(page);
+  await token.getByText('Mint', { exact: true }).click();
+  await token.locator('[name=claims]').fill('{"iss": "issuer-foo", "sub": "alice", "exp": "+1h"}');
+  await expectAnswer(page, 200);
+  await page.getByRole('button', { name: 'Another token' }).click();
+  assert.equal(await page.getByRole('group', { name: /^Token \d of 2/ }).count(), 2);
+  await page.getByRole('button', { name: 'Remove token 2' }).click();
+  await expectAnswer(page, 200);
+});
+
+test('loads from its own origin only, and nothing after loading', async () => {
+  const requests = [];
+  const page = await open();
+  page.on('request', (request) => requests.push(request.url()));
+  await page.reload();
+  await page.locator('portcullis-playground[ready]').waitFor();
+  await page.waitForLoadState('networkidle');
+  assert.deepEqual(requests.filter((each) => !each.startsWith(`${origin}/`) && !each.startsWith('data:')), []);
+  const loaded = requests.length;
+  const token = await readyForTokens(page);
+  await token.getByText('Mint', { exact: true }).click();
+  await expectAnswer(page, 200);
+  await page.getByRole('button', { name: 'Reset to the example' }).click();
+  await expectAnswer(page, 403);
+  await page.waitForTimeout(1500);
+  assert.deepEqual(requests.slice(loaded).filter((each) => !/portcullis_mint/.test(each) && !each.startsWith('data:')), []);
+});
+
+test('decides without a network', async () => {
+  const page = await openReady();
+  await context.setOffline(true);
+  const token = await readyForTokens(page);
+  await token.getByText('Mint', { exact: true }).click();
+  await token.locator('[name=claims]').fill('{"iss": "issuer-foo", "sub": "alice", "exp": "+1h"}');
+  await expectAnswer(page, 200);
+  await setPolicies(page, hostPolicy('other.example'));
+  await expectAnswer(page, 403);
+});
+
+test('a trap of the engine keeps the text and the last good result, then recovers', async () => {
+  const page = await openReady({}, {
+    script: () => {
+      const wrap = ({ module, instance }) => {
+        const exports = {};
+        for (const [name, value] of Object.entries(instance.exports)) {
+          exports[name] = !/^engine_(load|explain)$/.test(name)
+            ? value
+            : (...args) => {
+                if (globalThis.trap) throw new WebAssembly.RuntimeError('unreachable');
+                return value(...args);
+              };
+        }
+        return { module, instance: { exports } };
+      };
+      const { instantiate, instantiateStreaming } = WebAssembly;
+      WebAssembly.instantiateStreaming = async (...args) => wrap(await instantiateStreaming(...args));
+      WebAssembly.instantiate = async (...args) => {
+        const result = await instantiate(...args);
+        return result instanceof WebAssembly.Instance ? wrap({ instance: result }).instance : wrap(result);
+      };
+    },
+  });
+  await page.locator('[name=host]').fill('example.com');
+  await setPolicies(page, hostPolicy('example.com'));
+  await expectAnswer(page, 200);
+  await page.evaluate(() => (globalThis.trap = true));
+  await page.locator('[name=host]').fill('other.example');
+  await until(async () => /The engine stopped on this input\. Your text is safe\./.test(await verdictText(page)), 'no notice');
+  assert.match(await answer(page), /^200 /);
+  assert.equal(await page.locator('[name=host]').inputValue(), 'other.example');
+  await page.evaluate(() => (globalThis.trap = false));
+  await page.locator('[name=host]').fill('third.example');
+  await expectAnswer(page, 403);
+});
+
+test('the trace is walked by arrow keys', async () => {
+  const page = await openReady();
+  const focused = () =>
+    page.evaluate(() => document.querySelector('portcullis-playground').shadowRoot.activeElement?.dataset.key);
+  await page.locator('[role=treeitem][tabindex="0"]').focus();
+  const first = await focused();
+  await page.keyboard.press('ArrowDown');
+  await until(async () => (await focused()) !== first, 'ArrowDown does not move');
+  await page.keyboard.press('Home');
+  await until(async () => (await focused()) === first, 'Home does not return');
+  assert.equal(await page.locator('[role=treeitem][tabindex="0"]').count(), 1);
+});
+
+test('the verdict is announced when it changes', async () => {
+  const page = await openReady();
+  const live = page.locator('.hidden[aria-live=polite]');
+  await until(async () => /^403 Denied\./.test(await live.textContent()), 'the first verdict is not announced');
+  await page.locator('[name=host]').fill('example.com');
+  await setPolicies(page, hostPolicy('example.com'));
+  await until(async () => /^200 Allowed\./.test(await live.textContent()), 'the change is not announced');
+});
+
+test('the theme is chosen and remembered', async () => {
+  const page = await openReady({ colorScheme: 'light' });
+  await page.getByRole('button', { name: 'Switch to dark theme' }).click();
+  assert.equal(await page.locator('portcullis-playground').getAttribute('theme'), 'dark');
+  await page.reload();
+  await page.getByRole('button', { name: 'Switch to light theme' }).waitFor();
+});
+
+test('nothing moves while the page loads or the verdict changes', async () => {
+  const page = await openReady();
+  await page.waitForTimeout(500);
+  const { shift } = await page.evaluate(() => globalThis.seen);
+  assert(shift < 0.001, `layout shift ${shift}`);
+  const boxes = () =>
+    page.locator('header, .verdict, .pane, #editor, .findings, footer').evaluateAll((elements) =>
+      elements.map((element) => {
+        const { x, y, width, height } = element.getBoundingClientRect();
+        return [element.id || element.localName, x, y, width, height];
+      }),
+    );
+  const atFirst = await boxes();
+  await page.locator('[name=host]').fill('example.com');
+  await setPolicies(page, hostPolicy('example.com'));
+  await expectAnswer(page, 200);
+  assert.deepEqual(await boxes(), atFirst);
+  await setPolicies(page, brokenPolicy);
+  await page.locator('.problem').first().waitFor();
+  assert.deepEqual(await boxes(), atFirst);
+});
+
+test('interactive within a second', async () => {
+  const times = [];
+  for (let run = 0; run < 3; run += 1) {
+    const page = await openReady();
+    times.push(await page.evaluate(() => globalThis.seen.ready));
+    await context.close();
+  }
+  times.sort((a, b) => a - b);
+  console.log(`interactive after ${times.map((each) => each.toFixed(0)).join(', ')} ms`);
+  assert(times[1] < 1000, `median ${times[1]} ms`);
+});
+
+test('the driver page runs cases through the same engine', async () => {
+  const page = await open({}, { path: 'driver.html' });
+  const answered = await page.evaluate(
+    ({ policies }) =>
+      new Promise((resolve) => {
+        addEventListener('portcullis-result', (event) => resolve(event.detail));
+        const request = (authority) => ({ method: 'GET', authority, path: '/', headers: [], now: 1767225600 });
+        const cases = [{ setting: { policies }, requests: [request('example.com'), request('other.example')] }];
+        const send = () => dispatchEvent(new CustomEvent('portcullis-run', { detail: { id: 7, cases } }));
+        if (document.readyState === 'complete') send();
+        else addEventListener('load', send);
+      }),
+    { policies: hostPolicy('example.com') },
+  );
+  assert.equal(answered.id, 7);
+  assert.equal(answered.results[0].load.ok, true);
+  assert.deepEqual(answered.results[0].reports.map((each) => each.status), [200, 403]);
+});
+
+test('a low window scrolls as a page and opens at its top', async () => {
+  const page = await openReady({ viewport: { width: 720, height: 450 } });
+  const { top, beyond } = await page.evaluate(() => ({
+    top: document.documentElement.scrollTop,
+    beyond: document.documentElement.scrollHeight > innerHeight,
+  }));
+  assert.equal(top, 0);
+  assert(beyond);
+});
+
+for (const colorScheme of ['light', 'dark']) {
+  for (const [name, viewport] of [['desktop', { width: 1280, height: 800 }], ['phone', { width: 390, height: 844 }]]) {
+    test(`axe finds nothing, ${name}, ${colorScheme}`, async () => {
+      const phone = name === 'phone';
+      const page = await openReady({ colorScheme, viewport, hasTouch: phone, isMobile: phone });
+      await page.evaluate(axe);
+      const check = async (state) => {
+        const { violations } = await page.evaluate(() =>
+          globalThis.axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] }),
+        );
+        const found = violations.flatMap(({ id, nodes }) =>
+          nodes.map(({ target, failureSummary }) => `${id} ${target.flat().join(' ')}: ${failureSummary}`),
+        );
+        assert.deepEqual(found, [], state);
+      };
+      await check('opening');
+      if (phone) {
+        for (const pane of ['Request', 'Why']) {
+          await page.getByRole('tab', { name: pane }).click();
+          await check(pane);
+        }
+        await page.getByRole('tab', { name: 'Request' }).click();
+      }
+      for (const section of ['headers', 'peer', 'connection', 'clock', 'workload', 'keys']) await openSection(page, section);
+      await page.getByText('Client certificate', { exact: true }).click();
+      await page.getByRole('button', { name: 'Header', exact: true }).click();
+      await check('all sections open');
+      if (phone) await page.getByRole('tab', { name: 'Policy' }).click();
+      await setPolicies(page, brokenPolicy);
+      await check('with a problem');
+      await setPolicies(page, hostPolicy('example.com'));
+      await page.getByRole('tab', { name: /^Policies/ }).click();
+      await check('allowed or denied by another policy');
+      assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), viewport.width, 'scrolls sideways');
+    });
+  }
+}
+
+test('axe finds nothing in forced colours, and nothing overflows at 320 px', async () => {
+  const page = await openReady({ forcedColors: 'active', viewport: { width: 320, height: 700 } });
+  await page.evaluate(axe);
+  const { violations } = await page.evaluate(() => globalThis.axe.run(document));
+  assert.deepEqual(violations.map(({ id }) => id), []);
+  assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), 320);
+});
