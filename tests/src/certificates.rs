@@ -1,0 +1,272 @@
+//! Certificates for mutual TLS, made when a test needs them: one authority, servers, clients.
+//!
+//! Keys are new in every run; names and validity are fixed, so nothing expires.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, anyhow, bail};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType, date_time_ymd,
+};
+use serde::Deserialize;
+
+use crate::scratch::Scratch;
+
+/// What a client certificate says about its holder.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Spec {
+    /// URI subject alternative names, in order.
+    pub uri: Vec<String>,
+    /// DNS subject alternative names, in order.
+    pub dns: Vec<String>,
+    /// The subject's attributes in the order of the certificate, `[["CN", "a"], ["O", "b"]]`.
+    /// Envoy prints them in reverse. Empty: an empty subject.
+    pub subject: Vec<(String, String)>,
+}
+
+/// A certificate and its private key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// DER.
+    pub certificate: Vec<u8>,
+    /// PKCS #8 DER.
+    pub key: Vec<u8>,
+    /// The certificate as PEM, lines ending in `\n`.
+    pub certificate_pem: String,
+    /// The key as PEM.
+    pub key_pem: String,
+}
+
+/// The authority that signs all certificates of a run.
+#[derive(Debug)]
+pub struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+}
+
+/// What a TLS listener reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The server's certificate, PEM.
+    pub certificate: PathBuf,
+    /// Its key, PEM.
+    pub key: PathBuf,
+    /// The authority that client certificates must come from, PEM.
+    pub trusted_ca: PathBuf,
+}
+
+impl Spec {
+    /// The named certificates of `tests/fixtures/certificates.json`.
+    pub fn fixtures() -> Result<BTreeMap<String, Self>> {
+        serde_json::from_str(include_str!("../fixtures/certificates.json"))
+            .context("tests/fixtures/certificates.json")
+    }
+
+    /// The subject as Envoy prints it: RFC 2253, last attribute first.
+    pub fn envoy_subject(&self) -> String {
+        let attributes: Vec<_> = self
+            .subject
+            .iter()
+            .rev()
+            .map(|(kind, value)| format!("{kind}={}", escape(value)))
+            .collect();
+        attributes.join(",")
+    }
+}
+
+impl Authority {
+    /// Makes the authority.
+    pub fn new() -> Result<Self> {
+        let mut params = params(&Spec {
+            subject: vec![pair("O", "example Inc."), pair("CN", "ClientRootCA")],
+            ..Spec::default()
+        })?;
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let key = KeyPair::generate().context("cannot make the authority's key")?;
+        let issuer = CertifiedIssuer::self_signed(params, key)
+            .context("cannot make the authority's certificate")?;
+        Ok(Self { issuer })
+    }
+
+    /// The authority's own certificate, PEM.
+    pub fn certificate_pem(&self) -> String {
+        self.issuer.pem()
+    }
+
+    /// A server certificate for DNS names.
+    pub fn server(&self, dns: &[&str]) -> Result<Identity> {
+        let spec = Spec {
+            dns: dns.iter().map(|&name| name.to_owned()).collect(),
+            ..Spec::default()
+        };
+        self.sign(&spec, ExtendedKeyUsagePurpose::ServerAuth)
+    }
+
+    /// A client certificate.
+    ///
+    /// # Errors
+    /// A subject with an attribute type that is unknown or comes twice (rcgen cannot write it), a
+    /// name that is not ASCII.
+    pub fn client(&self, spec: &Spec) -> Result<Identity> {
+        self.sign(spec, ExtendedKeyUsagePurpose::ClientAuth)
+    }
+
+    /// Writes what a listener needs: a server certificate for `example.com` and this authority.
+    pub fn write(&self, folder: &Scratch) -> Result<TlsFiles> {
+        let server = self.server(&["example.com", "*.example.com"])?;
+        Ok(TlsFiles {
+            certificate: folder.write("server.pem", server.certificate_pem)?,
+            key: folder.write("server-key.pem", server.key_pem)?,
+            trusted_ca: folder.write("authority.pem", self.certificate_pem())?,
+        })
+    }
+
+    fn sign(&self, spec: &Spec, usage: ExtendedKeyUsagePurpose) -> Result<Identity> {
+        let mut params = params(spec)?;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![usage];
+        let key = KeyPair::generate().context("cannot make a key")?;
+        let certificate = params
+            .signed_by(&key, &self.issuer)
+            .context("cannot sign a certificate")?;
+        Ok(Identity {
+            certificate: certificate.der().to_vec(),
+            key: key.serialize_der(),
+            certificate_pem: certificate.pem(),
+            key_pem: key.serialize_pem(),
+        })
+    }
+}
+
+fn params(spec: &Spec) -> Result<CertificateParams> {
+    let mut params = CertificateParams::default();
+    params.not_before = date_time_ymd(2020, 1, 1);
+    params.not_after = date_time_ymd(2100, 1, 1);
+    params.distinguished_name = subject(&spec.subject)?;
+    for uri in &spec.uri {
+        params.subject_alt_names.push(SanType::URI(
+            uri.as_str()
+                .try_into()
+                .with_context(|| format!("`{uri}`"))?,
+        ));
+    }
+    for dns in &spec.dns {
+        params.subject_alt_names.push(SanType::DnsName(
+            dns.as_str()
+                .try_into()
+                .with_context(|| format!("`{dns}`"))?,
+        ));
+    }
+    Ok(params)
+}
+
+fn subject(attributes: &[(String, String)]) -> Result<DistinguishedName> {
+    let mut name = DistinguishedName::new();
+    for (kind, value) in attributes {
+        let kind = attribute(kind)?;
+        if name.get(&kind).is_some() {
+            bail!("a subject with {kind:?} twice cannot be made here");
+        }
+        name.push(kind, value.as_str());
+    }
+    Ok(name)
+}
+
+fn attribute(kind: &str) -> Result<DnType> {
+    Ok(match kind {
+        "C" => DnType::CountryName,
+        "ST" => DnType::StateOrProvinceName,
+        "L" => DnType::LocalityName,
+        "O" => DnType::OrganizationName,
+        "OU" => DnType::OrganizationalUnitName,
+        "CN" => DnType::CommonName,
+        _ => {
+            return Err(anyhow!(
+                "`{kind}` is no subject attribute; use one of C, ST, L, O, OU, CN"
+            ));
+        }
+    })
+}
+
+/// RFC 2253 section 2.4, with bytes beyond ASCII as `\XX`, as Envoy writes them.
+fn escape(value: &str) -> String {
+    let last = value.len().saturating_sub(1);
+    let escaped = value.bytes().enumerate().map(|(index, byte)| match byte {
+        b',' | b'+' | b'"' | b'\\' | b'<' | b'>' | b';' => format!("\\{}", char::from(byte)),
+        b'#' if index == 0 => "\\#".to_owned(),
+        b' ' if index == 0 || index == last => "\\ ".to_owned(),
+        b' '..=b'~' => char::from(byte).to_string(),
+        _ => format!("\\{byte:02X}"),
+    });
+    escaped.collect()
+}
+
+fn pair(kind: &str, value: &str) -> (String, String) {
+    (kind.to_owned(), value.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(subject: &[(&str, &str)], expected: &str) {
+        let subject = subject
+            .iter()
+            .map(|&(kind, value)| pair(kind, value))
+            .collect();
+        assert_eq!(
+            Spec {
+                subject,
+                ..Spec::default()
+            }
+            .envoy_subject(),
+            expected
+        );
+    }
+
+    #[test]
+    fn a_subject_is_printed_last_attribute_first() {
+        check(
+            &[("CN", "client2.example.com"), ("O", "example")],
+            "O=example,CN=client2.example.com",
+        );
+        check(
+            &[("O", "Acme, \"Q\"; Corp=1")],
+            r#"O=Acme\, \"Q\"\; Corp=1"#,
+        );
+        check(
+            &[("L", "München"), ("CN", " #a ")],
+            r"CN=\ #a\ ,L=M\C3\BCnchen",
+        );
+        check(&[], "");
+    }
+
+    #[test]
+    fn every_fixture_can_be_signed() {
+        let authority = Authority::new().unwrap();
+        for (name, spec) in Spec::fixtures().unwrap() {
+            authority
+                .client(&spec)
+                .unwrap_or_else(|error| panic!("{name}: {error:#}"));
+        }
+    }
+
+    #[test]
+    fn what_rcgen_cannot_write_is_refused() {
+        let authority = Authority::new().unwrap();
+        for subject in [vec![pair("OU", "a"), pair("OU", "b")], vec![pair("X", "a")]] {
+            assert!(
+                authority
+                    .client(&Spec {
+                        subject,
+                        ..Spec::default()
+                    })
+                    .is_err()
+            );
+        }
+    }
+}

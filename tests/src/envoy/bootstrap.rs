@@ -1,0 +1,228 @@
+//! The bootstrap configuration, as close to what Istio gives its proxies as the tests need.
+
+use std::net::SocketAddr;
+
+use serde_json::{Map, Value, json};
+
+use crate::certificates::TlsFiles;
+
+/// What one Envoy process runs.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// One entry per setting under test; names are unique.
+    pub listeners: Vec<Listener>,
+    /// Where requests go that pass the filters.
+    pub upstream: SocketAddr,
+    /// Further clusters, such as those of key sets; see [`cluster`].
+    pub clusters: Vec<Value>,
+    /// `node.metadata`, where Istio writes `NAMESPACE` and `LABELS`.
+    pub node_metadata: Value,
+    /// Worker threads; 0 counts as 1.
+    pub concurrency: u32,
+}
+
+/// A listener on a free port of 127.0.0.1. It expects a PROXY protocol header.
+#[derive(Debug, Clone, Default)]
+pub struct Listener {
+    /// The name by which its address is found.
+    pub name: String,
+    /// The filters before the router, in order. `direct_remote_ip` of an RBAC principal means the
+    /// source address in the PROXY header.
+    pub http_filters: Vec<Value>,
+    /// TLS that asks for a client certificate and does not insist; `None` is plaintext.
+    pub tls: Option<TlsFiles>,
+    /// How the client's address is found.
+    pub proxy: Proxy,
+    /// Fields of the HTTP connection manager that replace the harness's own.
+    pub connection_manager: Map<String, Value>,
+}
+
+/// The two ways in which Istio sets up the remote address.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Proxy {
+    /// A sidecar believes `x-forwarded-for`: `use_remote_address: false`.
+    #[default]
+    Sidecar,
+    /// A gateway trusts as many hops as `gatewayTopology.numTrustedProxies` says.
+    Gateway {
+        /// `xff_num_trusted_hops`.
+        num_trusted_proxies: u32,
+    },
+}
+
+impl Config {
+    /// One worker, no further clusters, empty node metadata.
+    pub fn new(upstream: SocketAddr, listeners: Vec<Listener>) -> Self {
+        Self {
+            listeners,
+            upstream,
+            clusters: Vec::new(),
+            node_metadata: json!({}),
+            concurrency: 1,
+        }
+    }
+
+    pub(super) fn bootstrap(&self) -> Value {
+        let mut clusters = vec![cluster("upstream", self.upstream)];
+        clusters.extend(self.clusters.iter().cloned());
+        json!({
+            "node": { "id": "portcullis-tests", "cluster": "portcullis-tests", "metadata": self.node_metadata },
+            "admin": { "address": loopback() },
+            // What Istio's own bootstrap sets.
+            "layered_runtime": { "layers": [{ "name": "static", "static_layer": {
+                "envoy.reloadable_features.http_reject_path_with_fragment": false,
+                "re2.max_program_size.error_level": 32768,
+            } }] },
+            "static_resources": {
+                "listeners": self.listeners.iter().map(Listener::config).collect::<Vec<_>>(),
+                "clusters": clusters,
+            },
+        })
+    }
+}
+
+impl Listener {
+    /// A plaintext sidecar listener.
+    pub fn new(name: impl Into<String>, http_filters: Vec<Value>) -> Self {
+        Self {
+            name: name.into(),
+            http_filters,
+            ..Self::default()
+        }
+    }
+
+    fn config(&self) -> Value {
+        let mut chain = json!({ "filters": [{
+            "name": "envoy.filters.network.http_connection_manager",
+            "typed_config": self.connection_manager(),
+        }] });
+        // The PROXY header comes first on the wire, before TLS.
+        let mut listener_filters = vec![listener_filter("proxy_protocol", "ProxyProtocol")];
+        if let Some(tls) = &self.tls {
+            listener_filters.push(listener_filter("tls_inspector", "TlsInspector"));
+            chain["transport_socket"] = transport_socket(tls);
+        }
+        json!({
+            "name": self.name,
+            "address": loopback(),
+            "listener_filters": listener_filters,
+            "filter_chains": [chain],
+        })
+    }
+
+    fn connection_manager(&self) -> Value {
+        let mut filters: Vec<_> = self
+            .http_filters
+            .iter()
+            .cloned()
+            .map(with_proxied_peer)
+            .collect();
+        filters.push(json!({
+            "name": "envoy.filters.http.router",
+            "typed_config": { "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router" },
+        }));
+        let (use_remote_address, hops) = match self.proxy {
+            Proxy::Sidecar => (false, 0),
+            Proxy::Gateway {
+                num_trusted_proxies,
+            } => (true, num_trusted_proxies),
+        };
+        let mut manager = json!({
+            "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+            "stat_prefix": "test",
+            // Istio's path normalisation BASE, its default.
+            "normalize_path": true,
+            "merge_slashes": false,
+            "use_remote_address": use_remote_address,
+            "xff_num_trusted_hops": hops,
+            "server_header_transformation": "PASS_THROUGH",
+            "http_filters": filters,
+            "route_config": { "virtual_hosts": [{
+                "name": "all",
+                "domains": ["*"],
+                "routes": [{ "match": { "prefix": "/" }, "route": { "cluster": "upstream" } }],
+            }] },
+            "local_reply_config": { "mappers": [{
+                "filter": { "status_code_filter": { "comparison": {
+                    "op": "GE",
+                    "value": { "default_value": 0, "runtime_key": "portcullis.tests.unset" },
+                } } },
+                "headers_to_add": [{
+                    "header": { "key": "x-test-details", "value": "%RESPONSE_CODE_DETAILS%" },
+                    "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+                }],
+            }] },
+        });
+        for (field, value) in &self.connection_manager {
+            manager[field] = value.clone();
+        }
+        manager
+    }
+}
+
+/// A cluster of one plaintext HTTP/1.1 server.
+pub fn cluster(name: &str, address: SocketAddr) -> Value {
+    json!({
+        "name": name,
+        "type": "STATIC",
+        "connect_timeout": "5s",
+        "load_assignment": {
+            "cluster_name": name,
+            "endpoints": [{ "lb_endpoints": [{ "endpoint": { "address": { "socket_address": {
+                "address": address.ip().to_string(),
+                "port_value": address.port(),
+            } } } }] }],
+        },
+    })
+}
+
+/// Has RBAC take the TCP peer from the PROXY header.
+///
+/// That header replaces the connection's remote address, which `source_ip` (deprecated) looks at and
+/// which `x-forwarded-for` does not touch. `direct_remote_ip`, what Istio generates, stays with the
+/// socket's peer, here always 127.0.0.1. Without a PROXY header the two are the same.
+fn with_proxied_peer(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let renamed = fields.into_iter().map(|(name, value)| {
+                let name = if name == "direct_remote_ip" {
+                    "source_ip".to_owned()
+                } else {
+                    name
+                };
+                (name, with_proxied_peer(value))
+            });
+            Value::Object(renamed.collect())
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(with_proxied_peer).collect()),
+        other => other,
+    }
+}
+
+fn loopback() -> Value {
+    json!({ "socket_address": { "address": "127.0.0.1", "port_value": 0 } })
+}
+
+fn listener_filter(name: &str, message: &str) -> Value {
+    json!({
+        "name": format!("envoy.filters.listener.{name}"),
+        "typed_config": { "@type": format!("type.googleapis.com/envoy.extensions.filters.listener.{name}.v3.{message}") },
+    })
+}
+
+fn transport_socket(tls: &TlsFiles) -> Value {
+    json!({
+        "name": "envoy.transport_sockets.tls",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+            "require_client_certificate": false,
+            "common_tls_context": {
+                "tls_certificates": [{
+                    "certificate_chain": { "filename": tls.certificate },
+                    "private_key": { "filename": tls.key },
+                }],
+                "validation_context": { "trusted_ca": { "filename": tls.trusted_ca } },
+            },
+        },
+    })
+}
