@@ -1,0 +1,148 @@
+//! The command line.
+
+/// What `cargo xtask` prints when it is asked or misunderstood.
+pub(crate) const USAGE: &str = "\
+usage: cargo xtask <command>
+
+  setup      install what the build and the tests need: Wasm targets, Envoy, npm packages, Chromium
+  wasm       build the filter, the page's modules and the page
+  budgets    compare the sizes of what was built with their budgets
+  test       all of it, and every test; ends with the count
+  demo       show Portcullis in a real Envoy
+             [--example NAME] [--once] [--slow] [--port N]";
+
+/// A parsed command line.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Command {
+    Help,
+    Setup,
+    Wasm,
+    Budgets,
+    Test,
+    Demo(Demo),
+}
+
+/// Flags of the demo, which the demo itself interprets.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Demo {
+    pub(crate) example: Option<String>,
+    pub(crate) once: bool,
+    pub(crate) slow: bool,
+    /// `None`: a free one.
+    pub(crate) port: Option<u16>,
+}
+
+impl Demo {
+    /// The flags as words of a command line.
+    pub(crate) fn words(&self) -> Vec<String> {
+        let mut words = Vec::new();
+        if let Some(example) = &self.example {
+            words.extend(["--example".to_owned(), example.clone()]);
+        }
+        words.extend(self.once.then(|| "--once".to_owned()));
+        words.extend(self.slow.then(|| "--slow".to_owned()));
+        if let Some(port) = self.port {
+            words.extend(["--port".to_owned(), port.to_string()]);
+        }
+        words
+    }
+}
+
+/// Reads the words after `cargo xtask`; the error is one line for the user.
+pub(crate) fn parse(words: &[String]) -> Result<Command, String> {
+    let Some((name, rest)) = words.split_first() else {
+        return Ok(Command::Help);
+    };
+    let command = match name.as_str() {
+        "help" | "--help" | "-h" => Command::Help,
+        "setup" => Command::Setup,
+        "wasm" => Command::Wasm,
+        "budgets" => Command::Budgets,
+        "test" => Command::Test,
+        "demo" => return demo(rest).map(Command::Demo),
+        _ => return Err(format!("there is no command `{name}`")),
+    };
+    match rest.first() {
+        None => Ok(command),
+        Some(word) => Err(format!("`{name}` takes no `{word}`")),
+    }
+}
+
+fn demo(words: &[String]) -> Result<Demo, String> {
+    let mut demo = Demo::default();
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "--once" => demo.once = true,
+            "--slow" => demo.slow = true,
+            "--example" => {
+                let name = words.next().filter(|name| !name.starts_with('-'));
+                demo.example = Some(name.ok_or("`--example` needs a name")?.clone());
+            }
+            "--port" => {
+                let number = words.next().and_then(|number| number.parse().ok());
+                demo.port = Some(number.ok_or("`--port` needs a number up to 65535")?);
+            }
+            _ => return Err(format!("`demo` takes no `{word}`")),
+        }
+    }
+    Ok(demo)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Command, String> {
+        let words: Vec<_> = line.split_whitespace().map(str::to_owned).collect();
+        parse(&words)
+    }
+
+    #[track_caller]
+    fn check(line: &str, expected: Command) {
+        assert_eq!(parsed(line), Ok(expected));
+    }
+
+    #[track_caller]
+    fn check_refused(line: &str, message: &str) {
+        assert_eq!(parsed(line), Err(message.to_owned()));
+    }
+
+    #[test]
+    fn a_command_is_one_word() {
+        check("", Command::Help);
+        check("--help", Command::Help);
+        check("setup", Command::Setup);
+        check("wasm", Command::Wasm);
+        check("budgets", Command::Budgets);
+        check("test", Command::Test);
+        check_refused("tests", "there is no command `tests`");
+        check_refused("test --fast", "`test` takes no `--fast`");
+    }
+
+    #[test]
+    fn the_demo_takes_flags_and_hands_them_on() {
+        check("demo", Command::Demo(Demo::default()));
+        let line = "demo --example jwt --once --slow --port 8080";
+        let Ok(Command::Demo(demo)) = parsed(line) else {
+            panic!("{line}")
+        };
+        assert_eq!(
+            demo,
+            Demo {
+                example: Some("jwt".to_owned()),
+                once: true,
+                slow: true,
+                port: Some(8080)
+            }
+        );
+        assert_eq!(
+            demo.words().join(" "),
+            "--example jwt --once --slow --port 8080"
+        );
+        check_refused("demo --example", "`--example` needs a name");
+        check_refused("demo --example --once", "`--example` needs a name");
+        check_refused("demo --port 65536", "`--port` needs a number up to 65535");
+        check_refused("demo --fast", "`demo` takes no `--fast`");
+    }
+}

@@ -1,0 +1,80 @@
+//! Builds the filter, the page's two modules and the page.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow};
+use wasm_bindgen_cli_support::Bindgen;
+
+use crate::process::Runner;
+use crate::root;
+use crate::strip::strip;
+
+/// The page's modules: the crate's file name and its folder below `www/src/generated`.
+const MODULES: [(&str, &str); 2] = [
+    ("portcullis_playground", "engine"),
+    ("portcullis_mint", "mint"),
+];
+
+/// The filter, ready to load.
+pub(crate) fn filter() -> PathBuf {
+    target().join("wasm32-wasip1/release/portcullis_filter.wasm")
+}
+
+/// Where the page's build expects the modules.
+pub(crate) fn generated() -> PathBuf {
+    root().join("www/src/generated")
+}
+
+/// Builds everything, in the order of its dependencies.
+pub(crate) fn run(runner: &Runner) -> Result<()> {
+    runner.run(
+        &mut runner.cargo("build --release --target wasm32-wasip1 --package portcullis-filter"),
+    )?;
+    strip(&filter())?;
+    let target = "wasm32-unknown-unknown";
+    let modules = "--package portcullis-playground --package portcullis-mint";
+    runner.run(&mut runner.cargo(&format!(
+        "build --profile release-web --target {target} {modules}"
+    )))?;
+    for (file, folder) in MODULES {
+        let module = self::target()
+            .join(target)
+            .join("release-web")
+            .join(format!("{file}.wasm"));
+        bind(&module, &generated().join(folder))?;
+    }
+    runner.run(
+        runner
+            .command("npm")
+            .args(["run", "build"])
+            .current_dir(root().join("www")),
+    )
+}
+
+/// Writes a module with its JavaScript and its TypeScript declarations, for `--target web`.
+fn bind(module: &Path, folder: &Path) -> Result<()> {
+    println!("  bindings of {}", module.display());
+    // A file of an earlier build must not stay importable.
+    if folder.exists() {
+        std::fs::remove_dir_all(folder)
+            .with_context(|| format!("cannot empty {}", folder.display()))?;
+    }
+    let mut bindgen = Bindgen::new();
+    bindgen
+        .input_path(module)
+        .typescript(true)
+        .reset_state_function(true)
+        .remove_name_section(true)
+        .remove_producers_section(true);
+    let generated = bindgen
+        .omit_default_module_path(false)
+        .web(true)
+        .and_then(|bindgen| bindgen.generate(folder));
+    generated.map_err(|error| anyhow!("cannot bind {}: {error:#}", module.display()))
+}
+
+/// Cargo's target folder.
+fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| root().join("target"), |folder| root().join(folder))
+}
