@@ -77,6 +77,20 @@ codes! {
     ConflictingFields = "conflicting-fields",
     /// A value breaks a rule of its field that has no code of its own.
     InvalidValue = "invalid-value",
+    /// A label of a selector is no label.
+    InvalidSelector = "invalid-selector",
+    /// A target of a policy is none that it can have.
+    InvalidTargetReference = "invalid-target-reference",
+    /// The dry-run annotation stands where it cannot, or is no boolean.
+    InvalidDryRun = "invalid-dry-run",
+    /// Not a service account.
+    InvalidServiceAccount = "invalid-service-account",
+    /// Not a trust domain.
+    InvalidTrustDomain = "invalid-trust-domain",
+    /// Not an http or https URL.
+    InvalidUrl = "invalid-url",
+    /// Not the name of a header.
+    InvalidHeaderName = "invalid-header-name",
     /// Not an IP address or CIDR range.
     InvalidCidr = "invalid-cidr",
     /// Not a port number.
@@ -95,8 +109,8 @@ codes! {
     UnusableKey = "unusable-key",
     /// The same resource is given twice.
     DuplicateResource = "duplicate-resource",
-    /// No policy of the text selects the workload.
-    NotSelected = "not-selected",
+    /// A selector without labels selects every workload of the namespace.
+    EmptySelector = "empty-selector",
     /// The policy does not select the workload.
     PolicyNotSelected = "policy-not-selected",
     /// A requirement on a token, and no `RequestAuthentication` that would verify one.

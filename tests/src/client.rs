@@ -9,13 +9,16 @@ use std::io::{self, BufReader, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use socket2::{Domain, Socket, Type};
+
 use crate::http::{Framing, Head, Headers, header, read_body};
 pub use tls::Tls;
 
 /// One request and how it travels.
 #[derive(Debug, Clone)]
 pub struct Exchange {
-    /// The TCP peer that the PROXY header names.
+    /// The TCP peer. The PROXY header names it; from an address in 127.0.0.0/8 the connection really comes,
+    /// which matters to whoever looks at the socket itself.
     pub source: SocketAddr,
     /// The address and port the client is said to have called.
     pub destination: SocketAddr,
@@ -61,10 +64,10 @@ pub enum Error {
 }
 
 impl Default for Exchange {
-    /// `GET /` of `example.com` in plaintext, from 10.0.0.1 to 10.0.0.2:8080: a scenario's defaults.
+    /// `GET /` of `example.com` in plaintext, from 127.0.0.1 to 10.0.0.2:8080: a scenario's defaults.
     fn default() -> Self {
         Self {
-            source: SocketAddr::from(([10, 0, 0, 1], 40_000)),
+            source: SocketAddr::from(([127, 0, 0, 1], 40_000)),
             destination: SocketAddr::from(([10, 0, 0, 2], 8080)),
             method: "GET".to_owned(),
             host: Some(b"example.com".to_vec()),
@@ -95,7 +98,7 @@ impl Exchange {
 
     fn run(&self, address: SocketAddr, preamble: &[u8]) -> Result<Response, Error> {
         let deadline = Instant::now() + self.timeout;
-        let connection = TcpStream::connect_timeout(&address, self.timeout)?;
+        let connection = connect(self.source.ip(), address, self.timeout)?;
         connection.set_nodelay(true)?;
         let mut connection = Bounded {
             connection,
@@ -187,6 +190,16 @@ impl From<io::Error> for Error {
             _ => Self::Other(error.to_string()),
         }
     }
+}
+
+/// Connects, from `source` if that is a loopback address.
+fn connect(source: IpAddr, address: SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    if source.is_loopback() && source.is_ipv4() == address.is_ipv4() {
+        socket.bind(&SocketAddr::new(source, 0).into())?;
+    }
+    socket.connect_timeout(&address.into(), timeout)?;
+    Ok(socket.into())
 }
 
 /// A connection whose every read and write ends at one deadline.

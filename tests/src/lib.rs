@@ -4,8 +4,12 @@
 pub mod browser;
 pub mod certificates;
 pub mod client;
+pub mod corpus;
+pub mod drivers;
 pub mod envoy;
 pub mod http;
+pub mod oracle;
+pub mod outcome;
 pub mod scratch;
 pub mod server;
 pub mod static_files;

@@ -94,7 +94,7 @@ fn a_request_reaches_the_upstream_normalised_and_comes_back() {
 }
 
 #[test]
-fn the_proxy_header_sets_both_addresses() {
+fn the_peer_and_the_destination_are_those_of_the_exchange() {
     let upstream = echo().unwrap();
     let permission = json!({ "and_rules": { "rules": [
         { "destination_ip": cidr("10.9.9.9") },
@@ -103,18 +103,18 @@ fn the_proxy_header_sets_both_addresses() {
     let gate = rbac(
         "ALLOW",
         &permission,
-        &json!({ "direct_remote_ip": cidr("10.1.2.3") }),
+        &json!({ "direct_remote_ip": cidr("127.1.2.3") }),
     );
     let envoy = start(&upstream, vec![Listener::new("gate", vec![gate])]);
     let address = |text: &str| text.parse::<SocketAddr>().unwrap();
     let good = Exchange {
-        source: address("10.1.2.3:5555"),
+        source: address("127.1.2.3:5555"),
         destination: address("10.9.9.9:8443"),
         ..Exchange::default()
     };
     let others = [
         Exchange {
-            source: address("10.1.2.4:5555"),
+            source: address("127.1.2.4:5555"),
             ..good.clone()
         },
         Exchange {

@@ -6,7 +6,7 @@ use super::{Diagnostics, Setting};
 use crate::authenticate::{KeySet, KeySetError, bare_audience};
 use crate::diagnostic::{Code, Severity};
 use crate::policy_set::{Provider, TokenPlace};
-use crate::resource::{JwtRule, RequestAuthentication};
+use crate::resource::{JwtRule, KeySource, RequestAuthentication};
 
 /// The claims that Istio always splits at spaces.
 const SPACE_DELIMITED: [&str; 2] = ["permission", "scope"];
@@ -19,15 +19,16 @@ pub(super) fn check(
 ) {
     for rule in &resource.jwt_rules {
         let Some((text, path)) = key_set_text(rule, setting) else {
-            let (path, message) = match &rule.jwks_uri {
-                Some(uri) => (
+            let (path, message) = match &rule.keys {
+                KeySource::Inline(_) | KeySource::Refused => continue,
+                KeySource::Uri(uri) => (
                     uri.at.clone(),
                     format!(
                         "`{}` is not fetched yet, and its key set is not given",
                         uri.text
                     ),
                 ),
-                None => (
+                KeySource::Discovery => (
                     rule.at.key("issuer"),
                     "finding the keys of an issuer by OIDC discovery is not enforced yet".into(),
                 ),
@@ -87,15 +88,17 @@ fn key_set_text<'a>(
     rule: &'a JwtRule,
     setting: &'a Setting,
 ) -> Option<(&'a str, &'a crate::source::FieldPath)> {
-    if let Some(jwks) = &rule.jwks {
-        return Some((&jwks.text, &jwks.at));
+    match &rule.keys {
+        KeySource::Inline(jwks) => Some((&jwks.text, &jwks.at)),
+        KeySource::Uri(uri) => {
+            let source = setting
+                .key_sets
+                .iter()
+                .find(|source| source.uri == uri.text)?;
+            Some((&source.jwks, &uri.at))
+        }
+        KeySource::Discovery | KeySource::Refused => None,
     }
-    let uri = rule.jwks_uri.as_ref()?;
-    let source = setting
-        .key_sets
-        .iter()
-        .find(|source| source.uri == uri.text)?;
-    Some((&source.jwks, &uri.at))
 }
 
 /// The providers of the resources that select the workload. Rules whose key set is wrong are left out here;

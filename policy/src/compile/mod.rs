@@ -111,14 +111,21 @@ pub fn compile(resources: &Resources, setting: &Setting) -> Compiled {
             }
         }
     }
-    selection::report(resources, &selected, setting, &mut diagnostics);
+    let has_errors = |diagnostics: &Diagnostics| {
+        diagnostics
+            .0
+            .iter()
+            .any(|one| one.severity == Severity::Error)
+    };
+    // What is wrong comes first: a policy that cannot be used selects nothing worth a warning.
+    if !has_errors(&diagnostics) {
+        selection::report(resources, &selected, setting, &mut diagnostics);
+    }
     let providers = authentication::providers(&authentications, setting);
-    report_missing_authentication(resources, &selected, providers.is_empty(), &mut diagnostics);
-    let failed = diagnostics
-        .0
-        .iter()
-        .any(|diagnostic| diagnostic.severity == Severity::Error);
-    let set = (!failed).then(|| assemble(policies, providers));
+    if providers.is_empty() && !has_errors(&diagnostics) {
+        report_missing_authentication(resources, &selected, &mut diagnostics);
+    }
+    let set = (!has_errors(&diagnostics)).then(|| assemble(policies, providers));
     Compiled {
         set,
         diagnostics: diagnostics.0,
@@ -211,12 +218,8 @@ impl Needs {
 fn report_missing_authentication(
     resources: &Resources,
     selected: &[bool],
-    none: bool,
     diagnostics: &mut Diagnostics,
 ) {
-    if !none {
-        return;
-    }
     for (resource, selected) in resources.items.iter().zip(selected) {
         if let (Resource::AuthorizationPolicy(policy), true) = (resource, selected)
             && let Some(path) = first_token_field(policy)

@@ -197,7 +197,7 @@ impl Values<'_> {
             if value.contains('*') || halves.len() > 2 || halves.contains(&"") || value.len() > 320
             {
                 self.error(
-                    Code::InvalidValue,
+                    Code::InvalidServiceAccount,
                     text,
                     format!("`{value}` is not a service account"),
                     "write `name` or `namespace/name`, without wildcards",
@@ -218,7 +218,7 @@ impl Values<'_> {
             let is_inner = stars == 1 && !value.starts_with('*') && !value.ends_with('*');
             if value.contains('/') || stars > 1 || is_inner {
                 self.error(
-                    Code::InvalidValue,
+                    Code::InvalidTrustDomain,
                     text,
                     format!("`{value}` is not a trust domain"),
                     "write the part between `spiffe://` and the next slash, with at most one `*` at an end",
@@ -334,43 +334,65 @@ pub(super) fn strings(texts: &[Text], lone_star: &StringMatcher) -> Box<[StringM
 /// `serviceAccounts` says namespace and account at once, so the API refuses `principals` and `namespaces`
 /// beside it.
 fn check_service_accounts(values: &mut Values<'_>, group: &Group) {
-    let has = |names: &[&str]| group.fields.iter().any(|(name, _)| names.contains(name));
-    if has(&["serviceAccounts", "notServiceAccounts"])
-        && has(&["principals", "notPrincipals", "namespaces", "notNamespaces"])
+    let find = |names: &[&str]| {
+        group
+            .fields
+            .iter()
+            .map(|(name, _)| *name)
+            .find(|name| names.contains(name))
+    };
+    if let Some(accounts) = find(&["serviceAccounts", "notServiceAccounts"])
+        && find(&["principals", "notPrincipals", "namespaces", "notNamespaces"]).is_some()
     {
         values.diagnostics.push(
             values.resource,
             Code::ConflictingFields,
             Severity::Error,
-            &group.at,
+            &group.at.key(accounts),
             "`serviceAccounts` excludes `principals` and `namespaces` in one source",
             "use two sources, or name the service accounts only",
         );
     }
 }
 
+/// The fields that only HTTP has.
+const HTTP_FIELDS: [&str; 8] = [
+    "hosts",
+    "notHosts",
+    "methods",
+    "notMethods",
+    "paths",
+    "notPaths",
+    "requestPrincipals",
+    "notRequestPrincipals",
+];
+
 /// On a port that does not speak HTTP, Istio drops the HTTP conditions of a DENY rule and keeps the rest.
 fn warn_without_ports(values: &mut Values<'_>, rule: &crate::resource::Rule) {
-    let mut names = rule
-        .to
+    let fields = rule
+        .from
         .iter()
-        .flat_map(|group| group.fields.iter())
-        .map(|(name, _)| *name)
+        .chain(&rule.to)
+        .flat_map(|group| group.fields.iter().map(|(name, _)| *name));
+    let keys = rule
+        .when
+        .iter()
+        .map(|condition| condition.key.text.as_str());
+    let mut is_http = fields
+        .map(|name| HTTP_FIELDS.contains(&name))
+        .chain(keys.map(|key| key.starts_with("request.")))
         .peekable();
-    let only_http =
-        names.peek().is_some() && !names.any(|name| matches!(name, "ports" | "notPorts"));
     if values.resource.action == Action::Deny
-        && only_http
-        && rule.from.is_empty()
-        && rule.when.is_empty()
+        && is_http.peek().is_some()
+        && is_http.all(|is_http| is_http)
     {
         values.diagnostics.push(
             values.resource,
             Code::DenyWithoutPorts,
-            Severity::Info,
-            &rule.at.key("to"),
+            Severity::Warning,
+            &rule.at,
             "without `ports`, this rule closes every TCP port of the workload that is not declared as HTTP",
-            "add `ports` if the workload has such ports",
+            "add `ports` to limit it to the HTTP ports",
         );
     }
 }

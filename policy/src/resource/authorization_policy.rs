@@ -211,7 +211,7 @@ fn dry_run(decoder: &mut Decoder, metadata: &Metadata, action: Action) -> bool {
         .key(DRY_RUN);
     if action == Action::Audit {
         decoder.error(
-            Code::InvalidValue,
+            Code::InvalidDryRun,
             &at,
             "only ALLOW and DENY can be a dry run",
             "remove the annotation",
@@ -231,7 +231,7 @@ fn dry_run(decoder: &mut Decoder, metadata: &Metadata, action: Action) -> bool {
         "0" | "f" | "F" | "false" | "FALSE" | "False" => false,
         other => {
             decoder.error(
-                Code::InvalidValue,
+                Code::InvalidDryRun,
                 &at,
                 format!("`{other}` is not a boolean"),
                 "use \"true\" or \"false\"",
@@ -320,7 +320,7 @@ impl Group {
         }
         if object.is_empty() || known.iter().all(|name| is_empty_list(&object, name)) {
             decoder.error(
-                Code::EmptyList,
+                Code::EmptyValue,
                 &field.at,
                 format!("`{inner}` names nothing"),
                 "fill it, or remove it to match everything",
@@ -349,8 +349,8 @@ impl Condition {
         let not_values = decoder.strings(&object, "notValues");
         if is_empty_list(&object, "values") && is_empty_list(&object, "notValues") {
             decoder.error(
-                Code::EmptyList,
-                &field.at,
+                Code::MissingField,
+                &field.at.key("values"),
                 "a condition needs `values` or `notValues`",
                 "add the values to compare with",
             );

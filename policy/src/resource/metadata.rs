@@ -124,7 +124,11 @@ impl Scope {
         if ways.iter().filter(|way| **way).count() > 1 {
             decoder.error(
                 Code::ConflictingFields,
-                spec.at(),
+                &spec.at().key(if single.is_some() {
+                    "targetRef"
+                } else {
+                    "targetRefs"
+                }),
                 "`selector`, `targetRef` and `targetRefs` exclude each other",
                 "keep one of them",
             );
@@ -143,9 +147,9 @@ fn selector_labels(decoder: &mut Decoder, field: &Field<'_>) -> Vec<(String, Str
         .unwrap_or_default();
     if labels.is_empty() {
         decoder.report(
-            Code::EmptyList,
+            Code::EmptySelector,
             Severity::Warning,
-            &object.at().key("matchLabels"),
+            object.at(),
             "the selector names no label, so it selects every workload of the namespace",
             Some("remove `selector` to say so"),
         );
@@ -154,7 +158,7 @@ fn selector_labels(decoder: &mut Decoder, field: &Field<'_>) -> Vec<(String, Str
     for (key, value) in labels {
         let reject = |decoder: &mut Decoder, message: &str| {
             decoder.error(
-                Code::InvalidValue,
+                Code::InvalidSelector,
                 &value.at,
                 message,
                 "labels match whole and exactly",
@@ -204,7 +208,7 @@ fn target(decoder: &mut Decoder, field: &Field<'_>) -> Option<PolicyTargetRefere
         .filter(|text| !text.text.is_empty())
     {
         decoder.error(
-            Code::InvalidValue,
+            Code::InvalidTargetReference,
             &namespace.at,
             "a target in another namespace is not supported",
             "remove `namespace`: the target is looked up in the policy's own",
@@ -212,7 +216,7 @@ fn target(decoder: &mut Decoder, field: &Field<'_>) -> Option<PolicyTargetRefere
     }
     if !KINDS.contains(&(group.as_str(), kind.text.as_str())) {
         decoder.error(
-            Code::UnknownEnumValue,
+            Code::InvalidTargetReference,
             &kind.at,
             format!("`{}` of group `{group}` cannot be a target", kind.text),
             "use Gateway or GatewayClass (gateway.networking.k8s.io), Service (core) or ServiceEntry (networking.istio.io)",

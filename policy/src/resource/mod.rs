@@ -9,7 +9,9 @@ mod request_authentication;
 pub use authorization_policy::{Action, AuthorizationPolicy, Condition, Group, Rule};
 pub use decode::{Decoder, Field, Object, Text};
 pub use metadata::{Metadata, PolicyTargetReference, Scope};
-pub use request_authentication::{ClaimToHeader, JwtHeader, JwtRule, RequestAuthentication};
+pub use request_authentication::{
+    ClaimToHeader, JwtHeader, JwtRule, KeySource, RequestAuthentication,
+};
 
 use crate::diagnostic::{Code, Diagnostic, Location, ResourceId, Severity};
 use crate::source::{FieldPath, Node};

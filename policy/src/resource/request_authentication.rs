@@ -25,10 +25,8 @@ pub struct JwtRule {
     pub issuer: String,
     /// `audiences`; empty does not check.
     pub audiences: Vec<String>,
-    /// `jwks`: the key set as text.
-    pub jwks: Option<Text>,
-    /// `jwksUri`: where the key set is.
-    pub jwks_uri: Option<Text>,
+    /// `jwks` and `jwksUri`
+    pub keys: KeySource,
     /// `fromHeaders`
     pub from_headers: Vec<JwtHeader>,
     /// `fromParams`
@@ -43,6 +41,19 @@ pub struct JwtRule {
     pub forward_original_token: bool,
     /// `spaceDelimitedClaims`, to which Istio adds `permission` and `scope`.
     pub space_delimited_claims: Vec<String>,
+}
+
+/// Where the keys of a rule come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeySource {
+    /// `jwks`: the key set as text.
+    Inline(Text),
+    /// `jwksUri`: where the key set is.
+    Uri(Text),
+    /// Neither: the issuer tells, by discovery (OIDC).
+    Discovery,
+    /// What is written was refused.
+    Refused,
 }
 
 /// `fromHeaders` entry.
@@ -92,7 +103,7 @@ impl RequestAuthentication {
             .any(|(key, _)| key == super::authorization_policy::DRY_RUN)
         {
             decoder.error(
-                Code::InvalidValue,
+                Code::InvalidDryRun,
                 &metadata
                     .at
                     .path
@@ -120,20 +131,7 @@ impl JwtRule {
         let object = decoder.object(field)?;
         decoder.known_fields(&object, RULE_FIELDS);
         let issuer = decoder.string(&object, "issuer");
-        let jwks = decoder
-            .string(&object, "jwks")
-            .filter(|text| !text.text.is_empty());
-        let jwks_uri = decoder
-            .string(&object, "jwksUri")
-            .or_else(|| decoder.string(&object, "jwks_uri"))
-            .filter(|text| !text.text.is_empty());
-        check_key_source(
-            decoder,
-            &object,
-            issuer.as_ref(),
-            jwks.as_ref(),
-            jwks_uri.as_ref(),
-        );
+        let keys = key_source(decoder, &object, issuer.as_ref());
         check_timeout(decoder, &object);
         if let Some(presence) = decoder.string(&object, "presence")
             && !matches!(
@@ -172,8 +170,7 @@ impl JwtRule {
             at: field.at.clone(),
             issuer: issuer.map(|text| text.text).unwrap_or_default(),
             audiences: texts(decoder.strings(&object, "audiences")),
-            jwks,
-            jwks_uri,
+            keys,
             from_headers,
             from_params: texts(decoder.strings(&object, "fromParams")),
             from_cookies: texts(decoder.strings(&object, "fromCookies")),
@@ -189,54 +186,64 @@ impl JwtRule {
     }
 }
 
-fn check_key_source(
-    decoder: &mut Decoder,
-    object: &Object<'_>,
-    issuer: Option<&Text>,
-    jwks: Option<&Text>,
-    jwks_uri: Option<&Text>,
-) {
-    if issuer.is_none_or(|text| text.text.is_empty()) && jwks_uri.is_none() {
+fn key_source(decoder: &mut Decoder, object: &Object<'_>, issuer: Option<&Text>) -> KeySource {
+    let filled = |text: &Text| !text.text.is_empty();
+    let jwks = decoder.string(object, "jwks").filter(filled);
+    let uri = decoder
+        .string(object, "jwksUri")
+        .or_else(|| decoder.string(object, "jwks_uri"))
+        .filter(filled);
+    if !issuer.is_some_and(filled) && uri.is_none() {
         decoder.error(
             Code::MissingField,
             &object.at().key("issuer"),
             "a rule needs an `issuer` or a `jwksUri`",
             "add the issuer of the tokens",
         );
+        return KeySource::Refused;
     }
-    let Some(uri) = jwks_uri else { return };
-    if jwks.is_some() {
-        decoder.error(
-            Code::ConflictingFields,
-            &uri.at,
-            "`jwks` and `jwksUri` exclude each other",
-            "keep one of them",
-        );
+    match (jwks, uri) {
+        (Some(jwks), None) => KeySource::Inline(jwks),
+        (None, Some(uri)) if is_web_url(&uri.text) => KeySource::Uri(uri),
+        (None, None) => KeySource::Discovery,
+        (None, Some(uri)) => {
+            decoder.error(
+                Code::InvalidUrl,
+                &uri.at,
+                format!(
+                    "`{}` is not an http or https URL of at most 2048 characters",
+                    uri.text
+                ),
+                "give the URL of the key set",
+            );
+            KeySource::Refused
+        }
+        (Some(jwks), Some(_)) => {
+            decoder.error(
+                Code::ConflictingFields,
+                &jwks.at,
+                "`jwks` and `jwksUri` exclude each other",
+                "keep one of them",
+            );
+            KeySource::Refused
+        }
     }
-    let rest = uri
-        .text
+}
+
+fn is_web_url(url: &str) -> bool {
+    let rest = url
         .strip_prefix("https://")
-        .or_else(|| uri.text.strip_prefix("http://"));
-    let authority = rest.map(|rest| rest.split(['/', '?', '#']).next().unwrap_or_default());
-    let port_is_right = |authority: &str| match authority.rsplit_once(':') {
+        .or_else(|| url.strip_prefix("http://"));
+    let authority = rest
+        .and_then(|rest| rest.split(['/', '?', '#']).next())
+        .unwrap_or_default();
+    let port_is_right = match authority.rsplit_once(':') {
         Some((_, port)) if !authority.ends_with(']') => {
             port.parse::<u16>().is_ok_and(|port| port > 0)
         }
         _ => true,
     };
-    if !authority.is_some_and(|authority| !authority.is_empty() && port_is_right(authority))
-        || uri.text.len() > 2048
-    {
-        decoder.error(
-            Code::InvalidValue,
-            &uri.at,
-            format!(
-                "`{}` is not an http or https URL of at most 2048 characters",
-                uri.text
-            ),
-            "give the URL of the key set",
-        );
-    }
+    !authority.is_empty() && port_is_right && url.len() <= 2048
 }
 
 /// A protobuf duration in JSON: seconds with an `s`; Istio wants at least 1 ms in whole milliseconds.
@@ -294,7 +301,7 @@ fn claim_to_header(decoder: &mut Decoder, field: &Field<'_>) -> Option<ClaimToHe
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
     if !header.text.is_empty() && !header.text.bytes().all(is_plain) {
         decoder.error(
-            Code::InvalidValue,
+            Code::InvalidHeaderName,
             &header.at,
             format!(
                 "`{}` is not a header name of letters, digits, `-` and `_`",
@@ -325,7 +332,7 @@ fn header_name(decoder: &mut Decoder, name: Text) -> Option<String> {
         Some(name.text)
     } else {
         decoder.error(
-            Code::InvalidValue,
+            Code::InvalidHeaderName,
             &name.at,
             format!("`{}` is not a header name", name.text),
             "use letters, digits and `-`",

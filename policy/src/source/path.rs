@@ -48,7 +48,7 @@ impl fmt::Display for FieldPath {
         for (position, segment) in self.0.iter().enumerate() {
             match segment {
                 Segment::Index(index) => write!(f, "[{index}]")?,
-                Segment::Key(key) if key.contains(['.', '[', '/']) => write!(f, "[{key:?}]")?,
+                Segment::Key(key) if key.contains(['.', '[', '/']) => write!(f, "[{key}]")?,
                 Segment::Key(key) if position == 0 => f.write_str(key)?,
                 Segment::Key(key) => write!(f, ".{key}")?,
             }
@@ -72,6 +72,6 @@ mod tests {
         let label = FieldPath::root()
             .key("labels")
             .key("app.kubernetes.io/name");
-        assert_eq!(label.to_string(), r#"labels["app.kubernetes.io/name"]"#);
+        assert_eq!(label.to_string(), "labels[app.kubernetes.io/name]");
     }
 }

@@ -26,8 +26,7 @@ pub struct Config {
 pub struct Listener {
     /// The name by which its address is found.
     pub name: String,
-    /// The filters before the router, in order. `direct_remote_ip` of an RBAC principal means the
-    /// source address in the PROXY header.
+    /// The filters before the router, in order.
     pub http_filters: Vec<Value>,
     /// TLS that asks for a client certificate and does not insist; `None` is plaintext.
     pub tls: Option<TlsFiles>,
@@ -111,12 +110,7 @@ impl Listener {
     }
 
     fn connection_manager(&self) -> Value {
-        let mut filters: Vec<_> = self
-            .http_filters
-            .iter()
-            .cloned()
-            .map(with_proxied_peer)
-            .collect();
+        let mut filters: Vec<_> = self.http_filters.clone();
         filters.push(json!({
             "name": "envoy.filters.http.router",
             "typed_config": { "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router" },
@@ -174,29 +168,6 @@ pub fn cluster(name: &str, address: SocketAddr) -> Value {
             } } } }] }],
         },
     })
-}
-
-/// Has RBAC take the TCP peer from the PROXY header.
-///
-/// That header replaces the connection's remote address, which `source_ip` (deprecated) looks at and
-/// which `x-forwarded-for` does not touch. `direct_remote_ip`, what Istio generates, stays with the
-/// socket's peer, here always 127.0.0.1. Without a PROXY header the two are the same.
-fn with_proxied_peer(value: Value) -> Value {
-    match value {
-        Value::Object(fields) => {
-            let renamed = fields.into_iter().map(|(name, value)| {
-                let name = if name == "direct_remote_ip" {
-                    "source_ip".to_owned()
-                } else {
-                    name
-                };
-                (name, with_proxied_peer(value))
-            });
-            Value::Object(renamed.collect())
-        }
-        Value::Array(items) => Value::Array(items.into_iter().map(with_proxied_peer).collect()),
-        other => other,
-    }
 }
 
 fn loopback() -> Value {

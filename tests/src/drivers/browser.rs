@@ -1,0 +1,193 @@
+//! The page's engine in Chromium.
+
+use anyhow::{Context, Result};
+use portcullis_policy::normalize;
+use serde_json::{Value, json};
+
+use super::{Answer, Driver, Findings, Run, Support, real_now};
+use crate::corpus::{Entry, Sent};
+use crate::outcome::{DecidedBy, Outcome, Upstream};
+
+/// The page's engine in Chromium.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Browser;
+
+impl Driver for Browser {
+    fn name(&self) -> &'static str {
+        "browser"
+    }
+
+    fn supports(&self, _: &Entry) -> Support {
+        Support::Yes
+    }
+
+    fn run(&self, entries: &[&Entry]) -> Result<Vec<Run>> {
+        let mut cases = Vec::new();
+        let mut requests = Vec::new();
+        for entry in entries {
+            let now = entry.scenario.now.unwrap_or_else(real_now);
+            let sent = entry.requests(now).with_context(|| entry.name.clone())?;
+            let inputs: Vec<Value> = sent.iter().map(|sent| input(sent, now + sent.at)).collect();
+            cases.push(json!({ "setting": setting(entry), "requests": inputs }));
+            requests.push(sent);
+        }
+        let results = crate::browser::run(&crate::root().join("www/dist"), &cases)?;
+        Ok(results
+            .iter()
+            .zip(requests)
+            .map(|(result, sent)| read(result, &sent))
+            .collect())
+    }
+}
+
+fn setting(entry: &Entry) -> Value {
+    let setting = &entry.setting;
+    let proxy = match entry.scenario.proxy {
+        normalize::Proxy::Sidecar => json!({ "kind": "sidecar" }),
+        normalize::Proxy::Gateway { trusted_proxies } => {
+            json!({ "kind": "gateway", "numTrustedProxies": trusted_proxies })
+        }
+    };
+    let key_sets: Vec<Value> = setting
+        .key_sets
+        .iter()
+        .map(|source| json!({ "uri": source.uri, "jwks": source.jwks }))
+        .collect();
+    json!({
+        "policies": entry.policies,
+        "mesh": {
+            "rootNamespace": setting.mesh.root_namespace,
+            "trustDomain": setting.mesh.trust_domain,
+            "trustDomainAliases": setting.mesh.trust_domain_aliases,
+        },
+        "workload": { "namespace": setting.workload.namespace, "labels": setting.workload.labels },
+        "proxy": proxy,
+        "jwks": key_sets,
+    })
+}
+
+fn input(sent: &Sent, now: u64) -> Value {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let headers: Vec<Value> = sent
+        .headers
+        .iter()
+        .map(|(name, value)| json!({ "name": text(name), "value": text(value) }))
+        .collect();
+    let mut input = json!({
+        "method": sent.method,
+        "scheme": if sent.tls.is_some() { "https" } else { "http" },
+        "authority": sent.host,
+        "path": text(&sent.path),
+        "headers": headers,
+        "sourceIp": sent.source_ip.to_string(),
+        "destinationIp": sent.destination_ip.to_string(),
+        "destinationPort": sent.destination_port,
+        "now": now,
+    });
+    if let Some(sni) = &sent.sni {
+        input["serverName"] = json!(sni);
+    }
+    if let Some(Some(spec)) = &sent.tls {
+        input["certificate"] =
+            json!({ "uri": spec.uri, "dns": spec.dns, "subject": spec.envoy_subject() });
+    }
+    input
+}
+
+fn read(result: &Value, sent: &[Sent]) -> Run {
+    if let Some(error) = result["error"].as_str() {
+        return Run::Failed(error.to_owned());
+    }
+    let mut lines: Vec<String> = items(&result["load"]["diagnostics"])
+        .filter(|diagnostic| diagnostic["severity"] != "info")
+        .map(|diagnostic| {
+            let text = |key: &str| diagnostic[key].as_str().unwrap_or_default();
+            format!(
+                "{} {} {} {}",
+                text("severity"),
+                text("code"),
+                text("resource"),
+                text("path")
+            )
+        })
+        .collect();
+    lines.sort();
+    if result["load"]["ok"] == false {
+        return Run::Refused(Findings::Lines(lines));
+    }
+    let answers = items(&result["reports"])
+        .zip(sent)
+        .map(|(report, sent)| answer(report, sent))
+        .collect();
+    Run::Requests(Findings::Lines(lines), answers)
+}
+
+fn answer(report: &Value, sent: &Sent) -> Answer {
+    if let Some(error) = report["error"].as_str() {
+        return Answer::Failed(error.to_owned());
+    }
+    let reached = report["outcome"] == "allow";
+    let policy = report["policy"].as_str().zip(report["rule"].as_u64());
+    let is_refused = report["outcome"] == "refused";
+    Answer::Got(Box::new(Outcome {
+        status: report["status"]
+            .as_u64()
+            .and_then(|status| status.try_into().ok())
+            .unwrap_or_default(),
+        body: text(report, "body"),
+        headers: headers(&report["headers"]),
+        upstream: reached.then(|| upstream(&report["upstream"], sent)),
+        reached,
+        decided_by: match policy {
+            _ if is_refused => DecidedBy::Unseen,
+            None => DecidedBy::Nobody,
+            Some((policy, rule)) => {
+                DecidedBy::Rule(policy.to_owned(), u32::try_from(rule).unwrap_or_default())
+            }
+        },
+        reason: (!is_refused).then(|| text(report, "reason")),
+    }))
+}
+
+/// The request with the edits that the page shows.
+fn upstream(edits: &Value, sent: &Sent) -> Upstream {
+    let bytes = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let removed: Vec<&str> = items(&edits["remove"]).filter_map(Value::as_str).collect();
+    let joined = normalize::headers(
+        sent.headers
+            .iter()
+            .map(|(name, value)| (name.as_slice(), value.as_slice())),
+    );
+    let kept = joined
+        .iter()
+        .map(|(name, value)| (bytes(name), bytes(value)));
+    let kept = kept.filter(|(name, _)| !removed.contains(&name.as_str()));
+    let path = edits["path"].as_str().map(str::to_owned);
+    Upstream {
+        path: path.unwrap_or_else(|| {
+            normalize::path(&sent.path)
+                .map(|path| bytes(&path))
+                .unwrap_or_default()
+        }),
+        headers: kept.chain(headers(&edits["add"])).collect(),
+    }
+}
+
+fn headers(list: &Value) -> Vec<(String, String)> {
+    items(list)
+        .map(|header| {
+            (
+                text(header, "name").to_ascii_lowercase(),
+                text(header, "value"),
+            )
+        })
+        .collect()
+}
+
+fn items(list: &Value) -> impl Iterator<Item = &Value> {
+    list.as_array().into_iter().flatten()
+}
+
+fn text(value: &Value, key: &str) -> String {
+    value[key].as_str().unwrap_or_default().to_owned()
+}

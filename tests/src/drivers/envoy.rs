@@ -1,0 +1,382 @@
+//! A real Envoy: with our filter, and with its own filters as Istio configures them.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use portcullis_policy::normalize;
+use serde_json::{Value, json};
+
+use super::{Answer, Driver, Findings, NO_CLOCK, Run, Support, needs_clock, real_now};
+use crate::certificates::{Authority, TlsFiles};
+use crate::client::{Exchange, Response, Tls};
+use crate::corpus::{Entry, Sent};
+use crate::envoy::{Applied, Config, Envoy, ExtensionFile, Listener, Proxy};
+use crate::oracle;
+use crate::outcome::{DecidedBy, Outcome, Upstream};
+use crate::scratch::Scratch;
+use crate::upstream::{Seen, echo};
+
+/// Envoy with our filter.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct EnvoyFilter;
+
+/// Envoy with `jwt_authn` and `rbac`, as istiod would configure them.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct EnvoyNative;
+
+/// The header in which the test's Envoy shows the details of its own replies.
+const DETAILS: &str = "x-test-details";
+
+impl Driver for EnvoyFilter {
+    fn name(&self) -> &'static str {
+        "envoy-filter"
+    }
+
+    fn supports(&self, entry: &Entry) -> Support {
+        if entry.policies_json().is_none() {
+            return Support::No("the text is no YAML, so it cannot become a plugin's JSON");
+        }
+        Support::Yes
+    }
+
+    fn run(&self, entries: &[&Entry]) -> Result<Vec<Run>> {
+        let module = filter_module()?;
+        let refused = |entry: &&&Entry| has_errors(entry);
+        let accepted: Vec<&Entry> = entries
+            .iter()
+            .filter(|entry| !refused(entry))
+            .copied()
+            .collect();
+        let filters = |entry: &Entry| -> Result<Vec<Value>> {
+            Ok(vec![
+                source_ip_state(),
+                wasm_filter(&module, &plugin_config(entry)),
+            ])
+        };
+        let mut runs = run_corpus(&accepted, filters)?.into_iter();
+        let rejections: Vec<&Entry> = entries.iter().filter(refused).copied().collect();
+        let mut rejected = rejections_by_reload(&rejections, &module)?.into_iter();
+        let in_order = entries.iter().map(|entry| {
+            if has_errors(entry) {
+                rejected.next()
+            } else {
+                runs.next()
+            }
+        });
+        in_order
+            .map(|run| run.context("one result for each scenario"))
+            .collect()
+    }
+}
+
+impl Driver for EnvoyNative {
+    fn name(&self) -> &'static str {
+        "envoy-native"
+    }
+
+    fn supports(&self, entry: &Entry) -> Support {
+        if has_errors(entry) {
+            return Support::No(
+                "Istio's webhook refuses these resources, so Envoy never sees them",
+            );
+        }
+        Support::Yes
+    }
+
+    fn run(&self, entries: &[&Entry]) -> Result<Vec<Run>> {
+        run_corpus(entries, |entry| {
+            let mesh = &entry.setting.mesh;
+            let mesh = oracle::Mesh {
+                root_namespace: mesh.root_namespace.clone(),
+                trust_domain: mesh.trust_domain.clone(),
+                trust_domain_aliases: mesh.trust_domain_aliases.clone(),
+            };
+            let workload = oracle::Workload {
+                namespace: entry.setting.workload.namespace.clone(),
+                labels: entry.setting.workload.labels.clone(),
+            };
+            let sources = entry.setting.key_sets.iter();
+            let keys = sources
+                .map(|source| (source.uri.clone(), source.jwks.clone()))
+                .collect();
+            let policies = entry.policies_json().context("the policies are no YAML")?;
+            oracle::http_filters(&policies, &mesh, &workload, &keys)
+        })
+    }
+}
+
+fn has_errors(entry: &Entry) -> bool {
+    entry
+        .scenario
+        .diagnostics
+        .iter()
+        .flatten()
+        .any(|diagnostic| diagnostic.severity == "error")
+}
+
+/// The built filter.
+///
+/// # Errors
+/// When it was not built.
+pub fn filter_module() -> Result<PathBuf> {
+    let path = crate::root().join("target/wasm32-wasip1/release/portcullis_filter.wasm");
+    if !path.is_file() {
+        bail!(
+            "{} is not there; `cargo xtask wasm` builds it",
+            path.display()
+        );
+    }
+    Ok(path)
+}
+
+/// The `pluginConfig` of a scenario.
+pub fn plugin_config(entry: &Entry) -> Value {
+    let setting = &entry.setting;
+    let key_sets: Vec<Value> = setting
+        .key_sets
+        .iter()
+        .map(|source| json!({ "uri": source.uri, "jwks": source.jwks }))
+        .collect();
+    json!({
+        "policies": entry.policies_json().unwrap_or_default(),
+        "mesh": {
+            "rootNamespace": setting.mesh.root_namespace,
+            "trustDomain": setting.mesh.trust_domain,
+            "trustDomainAliases": setting.mesh.trust_domain_aliases,
+        },
+        "workload": { "namespace": setting.workload.namespace, "labels": setting.workload.labels },
+        "jwks": key_sets,
+    })
+}
+
+/// The HTTP filter that runs a module with a configuration, as a WasmPlugin becomes it.
+pub fn wasm_filter(module: &std::path::Path, configuration: &Value) -> Value {
+    json!({
+        "name": "portcullis",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
+            "config": {
+                "name": "portcullis",
+                "failure_policy": "FAIL_RELOAD",
+                "vm_config": {
+                    "runtime": "envoy.wasm.runtime.v8",
+                    "code": { "local": { "filename": module } },
+                },
+                "configuration": {
+                    "@type": "type.googleapis.com/google.protobuf.StringValue",
+                    "value": configuration.to_string(),
+                },
+            },
+        },
+    })
+}
+
+/// The companion filter that leaves the TCP peer's address where a plugin can read it.
+fn source_ip_state() -> Value {
+    json!({
+        "name": "envoy.filters.http.set_filter_state",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.set_filter_state.v3.Config",
+            "on_request_headers": [{
+                "object_key": "portcullis.source.ip",
+                "factory_key": "envoy.string",
+                "format_string": { "text_format_source": {
+                    "inline_string": "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%",
+                } },
+            }],
+        },
+    })
+}
+
+/// One Envoy for all scenarios, with a plaintext and, where needed, a TLS listener for each.
+fn run_corpus(
+    entries: &[&Entry],
+    filters: impl Fn(&Entry) -> Result<Vec<Value>>,
+) -> Result<Vec<Run>> {
+    let folder = Scratch::new()?;
+    let authority = Authority::new()?;
+    let files = authority.write(&folder)?;
+    let now = real_now();
+    let mut listeners = Vec::new();
+    let mut prepared = Vec::new();
+    for (index, entry) in entries.iter().enumerate() {
+        let requests = entry.requests(now).with_context(|| entry.name.clone())?;
+        let filters = filters(entry).with_context(|| entry.name.clone())?;
+        if requests.iter().any(|sent| sent.tls.is_none()) {
+            listeners.push(listener(
+                entry,
+                listener_name(index, false),
+                filters.clone(),
+                None,
+            ));
+        }
+        if requests.iter().any(|sent| sent.tls.is_some()) {
+            listeners.push(listener(
+                entry,
+                listener_name(index, true),
+                filters,
+                Some(files.clone()),
+            ));
+        }
+        prepared.push(requests);
+    }
+    let upstream = echo()?;
+    let envoy = Envoy::start(&Config::new(upstream.address(), listeners))?;
+    let mut runs = Vec::new();
+    for (index, (entry, requests)) in entries.iter().zip(prepared).enumerate() {
+        let answers = requests.iter().map(|sent| {
+            if needs_clock(entry, sent) {
+                return Answer::Skipped(NO_CLOCK);
+            }
+            let name = listener_name(index, sent.tls.is_some());
+            match exchange(sent, &authority).and_then(|exchange| envoy.send(&name, &exchange)) {
+                Ok(response) => Answer::Got(Box::new(outcome(&response))),
+                Err(error) => Answer::Failed(format!("{error:#}")),
+            }
+        });
+        runs.push(Run::Requests(Findings::Unseen, answers.collect()));
+    }
+    Ok(runs)
+}
+
+fn listener_name(index: usize, tls: bool) -> String {
+    format!("{index}-{}", if tls { "tls" } else { "plain" })
+}
+
+fn listener(
+    entry: &Entry,
+    name: String,
+    http_filters: Vec<Value>,
+    tls: Option<TlsFiles>,
+) -> Listener {
+    let proxy = match entry.scenario.proxy {
+        normalize::Proxy::Sidecar => Proxy::Sidecar,
+        normalize::Proxy::Gateway { trusted_proxies } => Proxy::Gateway {
+            num_trusted_proxies: u32::try_from(trusted_proxies).unwrap_or_default(),
+        },
+    };
+    Listener {
+        tls,
+        proxy,
+        ..Listener::new(name, http_filters)
+    }
+}
+
+fn exchange(sent: &Sent, authority: &Authority) -> Result<Exchange> {
+    let tls = match &sent.tls {
+        None => None,
+        Some(None) => Some(Tls {
+            identity: None,
+            sni: sent.sni.clone(),
+        }),
+        Some(Some(spec)) => Some(Tls {
+            identity: Some(authority.client(spec)?),
+            sni: sent.sni.clone(),
+        }),
+    };
+    Ok(Exchange {
+        source: SocketAddr::new(sent.source_ip, 40_000),
+        destination: SocketAddr::new(sent.destination_ip, sent.destination_port),
+        method: sent.method.clone(),
+        host: Some(sent.host.clone().into_bytes()),
+        path: sent.path.clone(),
+        headers: sent.headers.clone(),
+        tls,
+        ..Exchange::default()
+    })
+}
+
+fn outcome(response: &Response) -> Outcome {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let headers: Vec<(String, String)> = response
+        .headers
+        .iter()
+        .map(|(name, value)| (text(name).to_ascii_lowercase(), text(value)))
+        .collect();
+    let details = response.header(DETAILS);
+    let seen = Seen::read(response).ok();
+    let (reason, decided_by) = details.as_deref().map_or((None, DecidedBy::Unseen), reason);
+    Outcome {
+        status: response.status,
+        body: if details.is_some() {
+            response.text()
+        } else {
+            String::new()
+        },
+        headers,
+        reached: details.is_none() && response.status != 400,
+        upstream: seen.map(|seen| Upstream {
+            path: seen.path,
+            headers: seen.headers,
+        }),
+        decided_by,
+        reason,
+    }
+}
+
+/// The reason, and the policy and rule, that Envoy's response code details name.
+fn reason(details: &str) -> (Option<String>, DecidedBy) {
+    if details.starts_with("jwt_authn_access_denied{") {
+        return (Some("jwt".into()), DecidedBy::Nobody);
+    }
+    let policy = details
+        .strip_prefix("rbac_access_denied_matched_policy[")
+        .and_then(|rest| rest.strip_suffix(']'));
+    match policy {
+        None => (None, DecidedBy::Unseen),
+        Some("none") => (Some("no-allow-matched".into()), DecidedBy::Nobody),
+        Some(identity) => (
+            Some("matched-deny".into()),
+            parse_identity(identity).unwrap_or_default(),
+        ),
+    }
+}
+
+/// `ns[NAMESPACE]-policy[NAME]-rule[INDEX]`
+fn parse_identity(identity: &str) -> Option<DecidedBy> {
+    let rest = identity.strip_prefix("ns[")?;
+    let (namespace, rest) = rest.split_once("]-policy[")?;
+    let (name, rest) = rest.split_once("]-rule[")?;
+    Some(DecidedBy::Rule(
+        format!("{namespace}/{name}"),
+        rest.strip_suffix(']')?.parse().ok()?,
+    ))
+}
+
+/// Offers each configuration to a filter that runs, as Istio does over ECDS; Envoy is to refuse it and to go
+/// on with the one before.
+fn rejections_by_reload(entries: &[&Entry], module: &std::path::Path) -> Result<Vec<Run>> {
+    if entries.is_empty() {
+        return Ok(Vec::new());
+    }
+    let deny_all = json!({ "policies": [{
+        "apiVersion": "security.istio.io/v1",
+        "kind": "AuthorizationPolicy",
+        "metadata": { "name": "deny-all", "namespace": "default" },
+        "spec": {},
+    }], "workload": { "namespace": "default" } });
+    let upstream = echo()?;
+    let mut file = ExtensionFile::new(&wasm_filter(module, &deny_all))?;
+    let listener = Listener::new("reload", vec![file.http_filter()]);
+    let envoy = Envoy::start(&Config::new(upstream.address(), vec![listener]))?;
+    let mut runs = Vec::new();
+    for entry in entries {
+        let before = envoy.log().len();
+        let run = match envoy
+            .replace_extension(&mut file, &wasm_filter(module, &plugin_config(entry)))?
+        {
+            Applied::Accepted => Run::Failed("Envoy took the configuration".into()),
+            Applied::Rejected(_) => match envoy.send("reload", &Exchange::default())?.status {
+                403 => Run::Refused(Findings::Log(
+                    envoy.log().get(before..).unwrap_or_default().to_owned(),
+                )),
+                status => Run::Failed(format!(
+                    "the configuration before is not in force: got {status}"
+                )),
+            },
+        };
+        runs.push(run);
+    }
+    Ok(runs)
+}

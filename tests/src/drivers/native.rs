@@ -1,0 +1,219 @@
+//! The core alone. It also holds the core to its promises: `decide` says what `explain` says, and attributes
+//! outside `needs()` never change a decision.
+
+use anyhow::Result;
+use portcullis_policy::crypto::RustVerifier;
+use portcullis_policy::diagnostic::{Diagnostic, Severity};
+use portcullis_policy::normalize::Incoming;
+use portcullis_policy::{
+    Attribute, Authenticated, Decision, PolicySet, Request, authenticate, compile, decide, explain,
+};
+
+use super::{Answer, Driver, Findings, Run, Support, real_now};
+use crate::corpus::{Entry, Sent};
+use crate::outcome::{DecidedBy, Outcome, Upstream};
+
+/// The core alone.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Native;
+
+impl Driver for Native {
+    fn name(&self) -> &'static str {
+        "native"
+    }
+
+    fn supports(&self, _: &Entry) -> Support {
+        Support::Yes
+    }
+
+    fn run(&self, entries: &[&Entry]) -> Result<Vec<Run>> {
+        entries.iter().map(|entry| run(entry)).collect()
+    }
+}
+
+fn run(entry: &Entry) -> Result<Run> {
+    let (resources, error) = entry.resources();
+    let compiled = compile(&resources, &entry.setting);
+    let mut lines = lines(&compiled.diagnostics);
+    if let Some(error) = error {
+        let code = if error.duplicate_key {
+            "duplicate-key"
+        } else {
+            "yaml-syntax"
+        };
+        lines.push(format!("error {code}  "));
+        lines.sort();
+        return Ok(Run::Refused(Findings::Lines(lines)));
+    }
+    let Some(set) = compiled.set else {
+        return Ok(Run::Refused(Findings::Lines(lines)));
+    };
+    let now = entry.scenario.now.unwrap_or_else(real_now);
+    let answers = entry
+        .requests(now)?
+        .iter()
+        .map(|sent| answer(entry, &set, sent, now + sent.at))
+        .collect();
+    Ok(Run::Requests(Findings::Lines(lines), answers))
+}
+
+/// Errors and warnings as sorted lines.
+fn lines(diagnostics: &[Diagnostic]) -> Vec<String> {
+    let mut lines: Vec<String> = diagnostics
+        .iter()
+        .filter(|diagnostic| diagnostic.severity != Severity::Info)
+        .map(|diagnostic| {
+            let resource = diagnostic
+                .at
+                .resource
+                .as_ref()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            format!(
+                "{} {} {resource} {}",
+                diagnostic.severity.as_str(),
+                diagnostic.code,
+                diagnostic.at.path
+            )
+        })
+        .collect();
+    lines.sort();
+    lines
+}
+
+/// The request as the core takes it from a caller that is not behind Envoy.
+pub(super) fn incoming(sent: &Sent, now: u64) -> Incoming {
+    let certificate = sent.tls.clone().flatten();
+    let names = certificate.map(|spec| {
+        let subject = spec.envoy_subject();
+        let names = spec
+            .uri
+            .into_iter()
+            .chain(spec.dns)
+            .chain((!subject.is_empty()).then_some(subject));
+        names.map(String::into_bytes).collect()
+    });
+    Incoming {
+        method: sent.method.clone().into_bytes(),
+        scheme: if sent.tls.is_some() {
+            b"https".to_vec()
+        } else {
+            b"http".to_vec()
+        },
+        authority: Some(sent.host.clone().into_bytes()),
+        path: sent.path.clone(),
+        headers: sent.headers.clone(),
+        source_ip: sent.source_ip,
+        destination_ip: sent.destination_ip,
+        destination_port: sent.destination_port,
+        server_name: sent.sni.clone().unwrap_or_default().into_bytes(),
+        peer_names: names.unwrap_or_default(),
+        now,
+    }
+}
+
+fn answer(entry: &Entry, policies: &PolicySet, sent: &Sent, now: u64) -> Answer {
+    let outcome = incoming(sent, now).with_request(entry.scenario.proxy, |request| {
+        let who = authenticate(policies, request, &RustVerifier);
+        let decision = decide(policies, request, &who);
+        let explained = explain(policies, request, &who).decision;
+        if decision != explained {
+            return Err(format!(
+                "decide says {decision:?}, explain says {explained:?}"
+            ));
+        }
+        let poorer = decide(policies, &without_unneeded(policies, request), &who);
+        if decision != poorer {
+            return Err(format!(
+                "with all attributes {decision:?}, with the needed ones {poorer:?}"
+            ));
+        }
+        Ok(outcome(policies, request, &who, decision))
+    });
+    match outcome {
+        Ok(Ok(outcome)) => Answer::Got(Box::new(outcome)),
+        Ok(Err(broken)) => Answer::Failed(broken),
+        Err(_) => Answer::Got(Box::new(Outcome {
+            status: 400,
+            ..Outcome::default()
+        })),
+    }
+}
+
+fn without_unneeded<'r>(set: &PolicySet, request: &Request<'r>) -> Request<'r> {
+    fn keep<T>(needed: bool, attribute: Attribute<T>) -> Attribute<T> {
+        if needed {
+            attribute
+        } else {
+            Attribute::Unreadable
+        }
+    }
+    let needs = set.needs();
+    Request {
+        source_ip: keep(needs.source_ip, request.source_ip),
+        remote_ip: keep(needs.remote_ip, request.remote_ip),
+        destination_ip: keep(needs.destination_ip, request.destination_ip),
+        destination_port: keep(needs.destination_port, request.destination_port),
+        server_name: keep(needs.server_name, request.server_name),
+        peer_names: keep(needs.peer_names, request.peer_names),
+        now: if needs.now { request.now } else { 0 },
+        ..*request
+    }
+}
+
+fn outcome(
+    set: &PolicySet,
+    request: &Request<'_>,
+    who: &Authenticated,
+    decision: Decision,
+) -> Outcome {
+    let decided_by = decision.reason.rule().and_then(|rule| set.describe(rule));
+    let decided_by = decided_by.map_or(DecidedBy::Nobody, |(policy, rule)| {
+        DecidedBy::Rule(format!("{}/{}", policy.namespace, policy.name), rule)
+    });
+    let seen = Outcome {
+        decided_by,
+        reason: Some(decision.reason.code().to_owned()),
+        ..Outcome::default()
+    };
+    let Some(reply) = decision.reply(set, request) else {
+        return Outcome {
+            status: 200,
+            reached: true,
+            upstream: Some(upstream(request, who)),
+            ..seen
+        };
+    };
+    let reply = reply.sent(request);
+    Outcome {
+        status: reply.status,
+        body: reply.body.to_owned(),
+        headers: reply
+            .headers
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), text(value)))
+            .collect(),
+        ..seen
+    }
+}
+
+fn upstream(request: &Request<'_>, who: &Authenticated) -> Upstream {
+    let edits = who.edits();
+    let is_removed = |name: &[u8]| edits.removed().any(|removed| removed == name);
+    let kept = request
+        .headers
+        .iter()
+        .copied()
+        .filter(|(name, _)| !is_removed(name));
+    Upstream {
+        path: text(edits.path().unwrap_or(request.path)),
+        headers: kept
+            .chain(edits.added())
+            .map(|(name, value)| (text(name), text(value)))
+            .collect(),
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
