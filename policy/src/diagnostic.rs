@@ -121,8 +121,6 @@ codes! {
     DenyWithoutPorts = "deny-without-ports",
     /// A request principal that can never match.
     PrincipalNeverMatches = "principal-never-matches",
-    /// A host pattern that misses the same host with a port.
-    HostWithoutPort = "host-without-port",
     /// A value that can never match.
     NeverMatches = "never-matches",
 }

@@ -94,7 +94,7 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>> {
             found.push(path);
         }
     }
-    found.sort();
+    found.sort_by_key(|path| path.with_extension(""));
     Ok(found)
 }
 

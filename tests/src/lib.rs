@@ -8,6 +8,7 @@ pub mod corpus;
 pub mod drivers;
 pub mod envoy;
 pub mod http;
+pub mod manifests;
 pub mod oracle;
 pub mod outcome;
 pub mod scratch;

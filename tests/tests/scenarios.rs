@@ -16,7 +16,7 @@ use portcullis_tests::outcome::Outcome;
 const MAX_SKIPPED: [(&str, usize); 4] = [
     ("native", 0),
     ("envoy-filter", 9),
-    ("envoy-native", 15),
+    ("envoy-native", 18),
     ("browser", 0),
 ];
 

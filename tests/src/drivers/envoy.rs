@@ -244,7 +244,8 @@ fn listener_name(index: usize, tls: bool) -> String {
     format!("{index}-{}", if tls { "tls" } else { "plain" })
 }
 
-fn listener(
+/// A listener for a scenario.
+pub fn listener(
     entry: &Entry,
     name: String,
     http_filters: Vec<Value>,
@@ -263,7 +264,11 @@ fn listener(
     }
 }
 
-fn exchange(sent: &Sent, authority: &Authority) -> Result<Exchange> {
+/// The request as it goes over the wire.
+///
+/// # Errors
+/// A client certificate that cannot be made.
+pub fn exchange(sent: &Sent, authority: &Authority) -> Result<Exchange> {
     let tls = match &sent.tls {
         None => None,
         Some(None) => Some(Tls {
@@ -287,7 +292,8 @@ fn exchange(sent: &Sent, authority: &Authority) -> Result<Exchange> {
     })
 }
 
-fn outcome(response: &Response) -> Outcome {
+/// What a response of the test's Envoy says.
+pub fn outcome(response: &Response) -> Outcome {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let headers: Vec<(String, String)> = response
         .headers

@@ -5,8 +5,11 @@ mod envoy;
 mod native;
 
 pub use browser::Browser;
-pub use envoy::{EnvoyFilter, EnvoyNative, filter_module, plugin_config, wasm_filter};
-pub use native::Native;
+pub use envoy::{
+    EnvoyFilter, EnvoyNative, exchange, filter_module, listener, outcome, plugin_config,
+    wasm_filter,
+};
+pub use native::{Native, incoming};
 
 use anyhow::Result;
 

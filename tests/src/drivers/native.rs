@@ -82,7 +82,7 @@ fn lines(diagnostics: &[Diagnostic]) -> Vec<String> {
 }
 
 /// The request as the core takes it from a caller that is not behind Envoy.
-pub(super) fn incoming(sent: &Sent, now: u64) -> Incoming {
+pub fn incoming(sent: &Sent, now: u64) -> Incoming {
     let certificate = sent.tls.clone().flatten();
     let names = certificate.map(|spec| {
         let subject = spec.envoy_subject();

@@ -30,6 +30,8 @@ pub struct Listener {
     pub http_filters: Vec<Value>,
     /// TLS that asks for a client certificate and does not insist; `None` is plaintext.
     pub tls: Option<TlsFiles>,
+    /// The port to listen on; 0 is one that the system chooses.
+    pub port: u16,
     /// How the client's address is found.
     pub proxy: Proxy,
     /// Fields of the HTTP connection manager that replace the harness's own.
@@ -66,7 +68,7 @@ impl Config {
         clusters.extend(self.clusters.iter().cloned());
         json!({
             "node": { "id": "portcullis-tests", "cluster": "portcullis-tests", "metadata": self.node_metadata },
-            "admin": { "address": loopback() },
+            "admin": { "address": loopback(0) },
             // What Istio's own bootstrap sets.
             "layered_runtime": { "layers": [{ "name": "static", "static_layer": {
                 "envoy.reloadable_features.http_reject_path_with_fragment": false,
@@ -96,14 +98,17 @@ impl Listener {
             "typed_config": self.connection_manager(),
         }] });
         // The PROXY header comes first on the wire, before TLS.
-        let mut listener_filters = vec![listener_filter("proxy_protocol", "ProxyProtocol")];
+        let mut proxy_protocol = listener_filter("proxy_protocol", "ProxyProtocol");
+        // A person's curl sends none.
+        proxy_protocol["typed_config"]["allow_requests_without_proxy_protocol"] = json!(true);
+        let mut listener_filters = vec![proxy_protocol];
         if let Some(tls) = &self.tls {
             listener_filters.push(listener_filter("tls_inspector", "TlsInspector"));
             chain["transport_socket"] = transport_socket(tls);
         }
         json!({
             "name": self.name,
-            "address": loopback(),
+            "address": loopback(self.port),
             "listener_filters": listener_filters,
             "filter_chains": [chain],
         })
@@ -170,8 +175,8 @@ pub fn cluster(name: &str, address: SocketAddr) -> Value {
     })
 }
 
-fn loopback() -> Value {
-    json!({ "socket_address": { "address": "127.0.0.1", "port_value": 0 } })
+fn loopback(port: u16) -> Value {
+    json!({ "socket_address": { "address": "127.0.0.1", "port_value": port } })
 }
 
 fn listener_filter(name: &str, message: &str) -> Value {
