@@ -18,10 +18,10 @@ pub enum PeerNameMatcher {
     Namespace(Box<[Box<[u8]>]>),
     /// `serviceAccounts`: one service account of one namespace.
     ServiceAccount {
-        /// The service account's namespace.
+        /// `/ns/NAMESPACE/`
         namespace: Box<[u8]>,
-        /// Its name.
-        name: Box<[u8]>,
+        /// `sa/NAME`
+        account: Box<[u8]>,
     },
     /// `trustDomains`: the part between `spiffe://` and the next slash.
     TrustDomain(StringMatcher),
@@ -56,8 +56,8 @@ impl PeerNameMatcher {
     pub fn service_account(value: &str, policy_namespace: &str) -> Self {
         let (namespace, name) = value.split_once('/').unwrap_or((policy_namespace, value));
         Self::ServiceAccount {
-            namespace: namespace.as_bytes().into(),
-            name: name.as_bytes().into(),
+            namespace: format!("/ns/{namespace}/").into_bytes().into(),
+            account: format!("sa/{name}").into_bytes().into(),
         }
     }
 
@@ -75,10 +75,9 @@ impl PeerNameMatcher {
                 .and_then(|rest| rest.strip_suffix(suffix.as_ref()))
                 .is_some_and(is_one_line),
             Self::Namespace(pieces) => is_one_line(name) && has_in_order(name, pieces),
-            Self::ServiceAccount {
-                namespace,
-                name: account,
-            } => has_service_account(name, namespace, account),
+            Self::ServiceAccount { namespace, account } => {
+                has_service_account(name, namespace, account)
+            }
             Self::TrustDomain(StringMatcher::Present) => name.starts_with(SCHEME),
             Self::TrustDomain(matcher) => name.strip_prefix(SCHEME).is_some_and(|rest| {
                 let slash = rest.iter().position(|byte| *byte == b'/');
@@ -106,8 +105,10 @@ impl fmt::Display for PeerNameMatcher {
                     .and_then(|value| value.strip_suffix('/'));
                 f.write_str(inner.unwrap_or(&value))
             }
-            Self::ServiceAccount { namespace, name } => {
-                write!(f, "{}/{}", text(namespace), text(name))
+            Self::ServiceAccount { namespace, account } => {
+                let namespace = namespace.strip_prefix(b"/ns/").unwrap_or(namespace);
+                let account = account.strip_prefix(b"sa/").unwrap_or(account);
+                write!(f, "{}{}", text(namespace), text(account))
             }
             Self::TrustDomain(matcher) => matcher.fmt(f),
         }
@@ -146,13 +147,11 @@ fn has_service_account(name: &[u8], namespace: &[u8], account: &[u8]) -> bool {
     let Some(rest) = name.strip_prefix(SCHEME).filter(|rest| is_one_line(rest)) else {
         return false;
     };
-    let namespace = [b"/ns/", namespace, b"/"].concat();
-    let account = [b"sa/", account].concat();
     let mut from = 1;
-    while let Some(at) = find(rest, &namespace, from) {
+    while let Some(at) = find(rest, namespace, from) {
         let tail = rest.get(at + namespace.len()..).unwrap_or_default();
         let mut start = 0;
-        while let Some(place) = find(tail, &account, start) {
+        while let Some(place) = find(tail, account, start) {
             let begins = place == 0 || (place >= 2 && tail.get(place - 1) == Some(&b'/'));
             let ends = match tail.get(place + account.len()..) {
                 None | Some([]) => true,
