@@ -8,6 +8,9 @@
 
 use std::ptr;
 
+use proxy_wasm::hostcalls;
+use proxy_wasm::types::LogLevel;
+
 /// The status of a host call that worked.
 const OK: u32 = 0;
 /// The status of a property that is not there.
@@ -127,11 +130,17 @@ pub(crate) fn now() -> Result<u64, HostError> {
     Ok(nanoseconds / 1_000_000_000)
 }
 
-/// Whether Envoy writes lines of `level` (0 is trace, 5 is critical) to its log.
-pub(crate) fn logs(level: u32) -> bool {
+/// Writes one line to Envoy's log.
+pub(crate) fn log(level: LogLevel, line: &str) {
+    // A line that Envoy does not take is lost; a request must not fail for it.
+    let _lost = hostcalls::log(level, &format!("portcullis: {line}"));
+}
+
+/// Whether Envoy writes lines of `level` to its log.
+pub(crate) fn logs(level: LogLevel) -> bool {
     let mut lowest = 0;
     // SAFETY: the host writes a number.
-    check(unsafe { proxy_get_log_level(&raw mut lowest) }).is_ok() && level >= lowest
+    check(unsafe { proxy_get_log_level(&raw mut lowest) }).is_ok() && level as u32 >= lowest
 }
 
 /// Removes all values of a request header.

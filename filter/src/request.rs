@@ -11,7 +11,6 @@ use proxy_wasm::types::{Action, LogLevel};
 
 use crate::attributes::{Connection, pairs};
 use crate::host::{self, HostError};
-use crate::root::log;
 
 /// The context of one HTTP stream.
 pub(crate) struct Stream {
@@ -77,9 +76,9 @@ fn enforce(set: &PolicySet) -> Result<Action, HostError> {
     let who = authenticate(set, &request, &RustVerifier);
     let decision = decide(set, &request, &who);
     if let Some(reply) = decision.reply(set, &request) {
-        if host::logs(LogLevel::Info as u32) {
+        if host::logs(LogLevel::Info) {
             let summary = explain(set, &request, &who).summary;
-            log(LogLevel::Info, &format!("{} {}", reply.status, summary));
+            host::log(LogLevel::Info, &format!("{} {}", reply.status, summary));
         }
         send(&reply)?;
         return Ok(Action::Pause);
@@ -120,7 +119,7 @@ fn edit(edits: &HeaderEdits, headers: &[(&[u8], &[u8])]) -> Result<(), HostError
 
 /// The reply in doubt. If even that fails, the request stays paused and never reaches the upstream.
 fn refuse() -> Action {
-    log(
+    host::log(
         LogLevel::Error,
         "the request cannot be read or changed, so it is denied",
     );
@@ -131,7 +130,7 @@ fn refuse() -> Action {
         b"RBAC: access denied",
     );
     if sent.is_err() {
-        log(LogLevel::Error, "the reply cannot be sent");
+        host::log(LogLevel::Error, "the reply cannot be sent");
     }
     Action::Pause
 }

@@ -6,7 +6,6 @@ use portcullis_policy::config::Config;
 use portcullis_policy::diagnostic::Severity;
 use portcullis_policy::source::from_json;
 use portcullis_policy::{PolicySet, compile};
-use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{ContextType, LogLevel};
 
@@ -35,7 +34,7 @@ impl RootContext for Root {
         };
         let proxy = attributes::workload();
         if config.workload.is_none() && proxy.is_none() {
-            log(
+            host::log(
                 LogLevel::Error,
                 "error[missing-field]: workload: the proxy's node metadata has no NAMESPACE; give `workload`",
             );
@@ -51,7 +50,7 @@ impl RootContext for Root {
                 Severity::Warning => LogLevel::Warn,
                 Severity::Info => LogLevel::Info,
             };
-            log(level, &diagnostic.to_string());
+            host::log(level, &diagnostic.to_string());
         }
         match compiled.set {
             Some(set) => {
@@ -71,10 +70,4 @@ impl RootContext for Root {
     fn get_type(&self) -> Option<ContextType> {
         Some(ContextType::HttpContext)
     }
-}
-
-/// Writes one line to Envoy's log.
-pub(crate) fn log(level: LogLevel, line: &str) {
-    // A line that Envoy does not take is lost; a request must not fail for it.
-    let _lost = hostcalls::log(level, &format!("portcullis: {line}"));
 }

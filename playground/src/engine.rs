@@ -2,10 +2,10 @@ use std::net::IpAddr;
 
 use portcullis_policy::compile::{self as core, KeySetSource};
 use portcullis_policy::crypto::RustVerifier;
-use portcullis_policy::diagnostic::{Code, Diagnostic, Location, Severity};
+use portcullis_policy::diagnostic::Location;
 use portcullis_policy::normalize::{Incoming, Proxy};
 use portcullis_policy::resource::{Resource, Resources};
-use portcullis_policy::source::{LineIndex, Node, from_yaml};
+use portcullis_policy::source::{LineIndex, Node};
 use portcullis_policy::{Compiled, PolicySet, authenticate, compile, explain};
 use tsify::{Ts, Tsify};
 use wasm_bindgen::prelude::{JsError, wasm_bindgen};
@@ -44,24 +44,11 @@ impl Engine {
     /// Reads and compiles policies. If that fails, those of before stay.
     pub fn load(&mut self, setting: &Ts<Setting>) -> Result<Ts<LoadReport>, JsError> {
         let setting = setting.to_rust()?;
-        let (documents, error) = from_yaml(&setting.policies);
+        let (resources, documents) = Resources::read_text(&setting.policies);
         let text = Text {
             documents,
             lines: LineIndex::new(&setting.policies),
         };
-        let mut resources = Resources::read(&text.documents);
-        resources.diagnostics.extend(error.map(|error| Diagnostic {
-            code: if error.duplicate_key {
-                Code::DuplicateKey
-            } else {
-                Code::Syntax
-            },
-            severity: Severity::Error,
-            message: error.message,
-            help: None,
-            at: Location::default(),
-            span: Some(error.span),
-        }));
         let compiled = compile(&resources, &core_setting(&setting));
         let report = load_report(&resources, &compiled, &text);
         let proxy = report::proxy(setting.proxy.as_ref());

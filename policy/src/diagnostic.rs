@@ -177,6 +177,24 @@ pub struct Diagnostic {
     pub span: Option<Span>,
 }
 
+#[cfg(feature = "yaml")]
+impl From<crate::source::SyntaxError> for Diagnostic {
+    fn from(error: crate::source::SyntaxError) -> Self {
+        Self {
+            code: if error.duplicate_key {
+                Code::DuplicateKey
+            } else {
+                Code::Syntax
+            },
+            severity: Severity::Error,
+            message: error.message,
+            help: None,
+            at: Location::default(),
+            span: Some(error.span),
+        }
+    }
+}
+
 impl fmt::Display for Diagnostic {
     /// `error[invalid-cidr]: AuthorizationPolicy foo/x spec.rules[0]…: message; help`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

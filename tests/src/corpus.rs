@@ -11,7 +11,7 @@ use portcullis_policy::resource::Resources;
 use portcullis_policy::scenario::{
     Certificate, Expectation, RequestSpec, Scenario, Token, TokenPlace, TokenSource,
 };
-use portcullis_policy::source::{SyntaxError, from_yaml};
+use portcullis_policy::source::from_yaml;
 
 use crate::certificates::Spec;
 use crate::http::Headers;
@@ -139,9 +139,8 @@ fn entry(name: String, path: &Path) -> Result<Entry> {
 
 impl Entry {
     /// The policies as the core reads them.
-    pub fn resources(&self) -> (Resources, Option<SyntaxError>) {
-        let (documents, error) = from_yaml(&self.policies);
-        (Resources::read(&documents), error)
+    pub fn resources(&self) -> Resources {
+        Resources::read_text(&self.policies).0
     }
 
     /// The policies as JSON, as they stand in a plugin's configuration. `None` when the text is not YAML,

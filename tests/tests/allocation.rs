@@ -44,7 +44,7 @@ fn allocations() -> usize {
 fn decide_allocates_nothing() {
     let mut decisions = 0;
     for entry in load().unwrap() {
-        let Some(set) = compile(&entry.resources().0, &entry.setting).set else {
+        let Some(set) = compile(&entry.resources(), &entry.setting).set else {
             continue;
         };
         let now = entry.scenario.now.unwrap_or_else(real_now);

@@ -86,8 +86,7 @@ fn manifests_configure_what_the_scenarios_test() {
                 "{}",
                 entry.name
             );
-            let (resources, _) = entry.resources();
-            assert_eq!(config.resources.items.len(), resources.items.len());
+            assert_eq!(config.resources.items.len(), entry.resources().items.len());
         }
     }
 }

@@ -43,6 +43,16 @@ const NOT_ENFORCED: &[(&str, &str)] = &[
 ];
 
 impl Resources {
+    /// Reads a text of YAML documents, or of JSON, which is YAML. Returns the documents as well: places are
+    /// looked up in them. What comes before a syntax error is read.
+    #[cfg(feature = "yaml")]
+    pub fn read_text(text: &str) -> (Self, Vec<Node>) {
+        let (documents, error) = crate::source::from_yaml(text);
+        let mut resources = Self::read(&documents);
+        resources.diagnostics.extend(error.map(Diagnostic::from));
+        (resources, documents)
+    }
+
     /// Reads the documents of a text, Kubernetes `List`s included.
     pub fn read(documents: &[Node]) -> Self {
         let mut resources = Self::default();

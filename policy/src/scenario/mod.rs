@@ -13,7 +13,7 @@ pub use time::parse_time;
 
 use crate::compile::{Mesh, Workload};
 use crate::config;
-use crate::diagnostic::{Code, Diagnostic, Location, Severity};
+use crate::diagnostic::{Code, Diagnostic, Location};
 use crate::normalize::Proxy;
 use crate::resource::{Decoder, Field};
 use crate::source::from_yaml;
@@ -79,18 +79,7 @@ impl Scenario {
             ..Location::default()
         });
         if let Some(error) = error {
-            return Err(vec![Diagnostic {
-                code: if error.duplicate_key {
-                    Code::DuplicateKey
-                } else {
-                    Code::Syntax
-                },
-                severity: Severity::Error,
-                message: error.message,
-                help: None,
-                at: Location::default(),
-                span: Some(error.span),
-            }]);
+            return Err(vec![error.into()]);
         }
         let [document] = documents.as_slice() else {
             decoder.error(

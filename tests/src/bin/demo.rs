@@ -176,13 +176,12 @@ fn wait_until(second: u64, stopped: &mpsc::Receiver<()>) -> Result<()> {
 
 /// The core's own words about the request.
 fn why(entry: &Entry, sent: &Sent, now: u64) -> Result<String> {
-    let (resources, _) = entry.resources();
-    let set = compile(&resources, &entry.setting)
+    let policies = compile(&entry.resources(), &entry.setting)
         .set
         .context("the policies do not compile")?;
     let summary = incoming(sent, now).with_request(entry.scenario.proxy, |request| {
-        let who = authenticate(&set, request, &RustVerifier);
-        explain(&set, request, &who).summary
+        let who = authenticate(&policies, request, &RustVerifier);
+        explain(&policies, request, &who).summary
     });
     Ok(summary.unwrap_or_else(|_| "the proxy refuses the path".into()))
 }
@@ -211,7 +210,9 @@ fn curl(sent: &Sent, address: SocketAddr) -> String {
         sent.host
     );
     for (name, value) in &sent.headers {
-        line += &format!(" -H '{}: {}'", text(name), text(value));
+        for part in [" -H '", &text(name), ": ", &text(value), "'"] {
+            line += part;
+        }
     }
     line
 }

@@ -173,7 +173,7 @@ pub fn wasm_filter(module: &std::path::Path, configuration: &Value) -> Value {
 }
 
 /// The companion filter that leaves the TCP peer's address where a plugin can read it.
-fn source_ip_state() -> Value {
+pub fn source_ip_state() -> Value {
     json!({
         "name": "envoy.filters.http.set_filter_state",
         "typed_config": {

@@ -7,7 +7,7 @@ mod native;
 pub use browser::Browser;
 pub use envoy::{
     EnvoyFilter, EnvoyNative, exchange, filter_module, listener, outcome, plugin_config,
-    wasm_filter,
+    source_ip_state, wasm_filter,
 };
 pub use native::{Native, incoming};
 

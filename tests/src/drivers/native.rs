@@ -32,19 +32,8 @@ impl Driver for Native {
 }
 
 fn run(entry: &Entry) -> Result<Run> {
-    let (resources, error) = entry.resources();
-    let compiled = compile(&resources, &entry.setting);
-    let mut lines = lines(&compiled.diagnostics);
-    if let Some(error) = error {
-        let code = if error.duplicate_key {
-            "duplicate-key"
-        } else {
-            "yaml-syntax"
-        };
-        lines.push(format!("error {code}  "));
-        lines.sort();
-        return Ok(Run::Refused(Findings::Lines(lines)));
-    }
+    let compiled = compile(&entry.resources(), &entry.setting);
+    let lines = lines(&compiled.diagnostics);
     let Some(set) = compiled.set else {
         return Ok(Run::Refused(Findings::Lines(lines)));
     };
