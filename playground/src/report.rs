@@ -204,11 +204,21 @@ pub(crate) fn position(position: Position) -> wire::Position {
     }
 }
 
+/// What the page says about the proxy; what it leaves out is Istio's default.
 pub(crate) fn proxy(proxy: Option<&wire::Proxy>) -> normalize::Proxy {
-    match proxy {
-        Some(proxy) if proxy.kind == "gateway" => normalize::Proxy::Gateway {
-            trusted_proxies: usize::from(proxy.num_trusted_proxies.unwrap_or_default()),
+    let Some(proxy) = proxy else {
+        return normalize::Proxy::default();
+    };
+    let trusted_proxies = usize::from(proxy.num_trusted_proxies.unwrap_or_default());
+    let mode = proxy
+        .path_normalization
+        .as_deref()
+        .and_then(normalize::PathNormalization::parse);
+    normalize::Proxy {
+        kind: match proxy.kind.as_str() {
+            "gateway" => normalize::ProxyKind::Gateway { trusted_proxies },
+            _ => normalize::ProxyKind::Sidecar,
         },
-        _ => normalize::Proxy::Sidecar,
+        path_normalization: mode.unwrap_or_default(),
     }
 }

@@ -24,9 +24,9 @@ pub(crate) fn read(text: &str) -> ScenarioRead {
 }
 
 fn file(scenario: Scenario) -> ScenarioFile {
-    let (kind, num_trusted_proxies) = match scenario.proxy {
-        normalize::Proxy::Sidecar => ("sidecar", None),
-        normalize::Proxy::Gateway { trusted_proxies } => {
+    let (kind, num_trusted_proxies) = match scenario.proxy.kind {
+        normalize::ProxyKind::Sidecar => ("sidecar", None),
+        normalize::ProxyKind::Gateway { trusted_proxies } => {
             ("gateway", u16::try_from(trusted_proxies).ok())
         }
     };
@@ -45,6 +45,7 @@ fn file(scenario: Scenario) -> ScenarioFile {
         proxy: Proxy {
             kind: kind.into(),
             num_trusted_proxies,
+            path_normalization: Some(scenario.proxy.path_normalization.as_str().into()),
         },
         jwks: scenario
             .key_sets

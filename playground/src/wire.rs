@@ -64,6 +64,10 @@ wire! {
         /// How many hops a gateway trusts; absent is none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         num_trusted_proxies: Option<u16>,
+        /// Istio's `pathNormalization`; absent is `BASE`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[tsify(type = "\"NONE\" | \"BASE\" | \"MERGE_SLASHES\" | \"DECODE_AND_MERGE_SLASHES\"")]
+        path_normalization: Option<String>,
     }
 
     /// A key set.

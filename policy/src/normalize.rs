@@ -5,9 +5,18 @@ use std::net::IpAddr;
 
 use crate::request::{Attribute, Request};
 
+/// The proxy in front of the workload.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Proxy {
+    /// Whom `x-forwarded-for` is believed.
+    pub kind: ProxyKind,
+    /// What is done to paths.
+    pub path_normalization: PathNormalization,
+}
+
 /// Who stands in front of the workload, which decides whom `x-forwarded-for` is believed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Proxy {
+pub enum ProxyKind {
     /// A sidecar believes the last entry.
     #[default]
     Sidecar,
@@ -16,6 +25,46 @@ pub enum Proxy {
         /// 0 believes nobody: the TCP peer is the client.
         trusted_proxies: usize,
     },
+}
+
+/// Istio's `MeshConfig.pathNormalization`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum PathNormalization {
+    /// Paths stay as they are sent.
+    None,
+    /// Dot segments, backslashes and escapes of unreserved characters are resolved (RFC 3986 section 6.2.2).
+    #[default]
+    Base,
+    /// As [`Self::Base`], and runs of slashes become one.
+    MergeSlashes,
+    /// Escaped slashes and backslashes become plain, then as [`Self::MergeSlashes`].
+    DecodeAndMergeSlashes,
+}
+
+impl PathNormalization {
+    /// Istio's names.
+    pub const NAMES: [(&'static str, Self); 4] = [
+        ("NONE", Self::None),
+        ("BASE", Self::Base),
+        ("MERGE_SLASHES", Self::MergeSlashes),
+        ("DECODE_AND_MERGE_SLASHES", Self::DecodeAndMergeSlashes),
+    ];
+
+    /// Reads Istio's name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::NAMES
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, mode)| *mode)
+    }
+
+    /// Istio's name.
+    pub fn as_str(self) -> &'static str {
+        Self::NAMES
+            .iter()
+            .find(|(_, mode)| *mode == self)
+            .map_or("BASE", |(name, _)| name)
+    }
 }
 
 /// Envoy answers 400 to such a path before any filter sees it.
@@ -59,7 +108,7 @@ impl Incoming {
         proxy: Proxy,
         then: impl FnOnce(&Request<'_>) -> R,
     ) -> Result<R, RefusedPath> {
-        self.path = path(&self.path)?;
+        self.path = path(&self.path, proxy.path_normalization)?;
         self.headers = headers(
             self.headers
                 .iter()
@@ -79,7 +128,7 @@ impl Incoming {
             path: &self.path,
             headers: &headers,
             source_ip: Attribute::Known(self.source_ip),
-            remote_ip: Attribute::Known(remote_address(self.source_ip, &self.headers, proxy)),
+            remote_ip: Attribute::Known(remote_address(self.source_ip, &self.headers, proxy.kind)),
             destination_ip: Attribute::Known(self.destination_ip),
             destination_port: Attribute::Known(self.destination_port),
             server_name: Attribute::Known(&self.server_name),
@@ -149,15 +198,15 @@ pub fn headers<'h>(
 }
 
 /// The client's address behind trusted hops. `headers` are those of [`headers`].
-pub fn remote_address(peer: IpAddr, headers: &[(Vec<u8>, Vec<u8>)], proxy: Proxy) -> IpAddr {
+pub fn remote_address(peer: IpAddr, headers: &[(Vec<u8>, Vec<u8>)], proxy: ProxyKind) -> IpAddr {
     let forwarded = headers
         .iter()
         .find(|(name, _)| name == b"x-forwarded-for")
         .map(|(_, value)| value.as_slice());
     let from_end = match proxy {
-        Proxy::Sidecar => 1,
-        Proxy::Gateway { trusted_proxies: 0 } => return peer,
-        Proxy::Gateway { trusted_proxies } => trusted_proxies,
+        ProxyKind::Sidecar => 1,
+        ProxyKind::Gateway { trusted_proxies: 0 } => return peer,
+        ProxyKind::Gateway { trusted_proxies } => trusted_proxies,
     };
     let entry = forwarded.and_then(|value| value.rsplit(|byte| *byte == b',').nth(from_end - 1));
     let parsed = entry
@@ -169,8 +218,8 @@ pub fn remote_address(peer: IpAddr, headers: &[(Vec<u8>, Vec<u8>)], proxy: Proxy
 /// The path as filters see it.
 ///
 /// # Errors
-/// When Envoy refuses it: a NUL, escaped or not, or a byte outside ASCII.
-pub fn path(raw: &[u8]) -> Result<Vec<u8>, RefusedPath> {
+/// When Envoy refuses it: a byte outside ASCII, and an escaped NUL unless paths stay as they are.
+pub fn path(raw: &[u8], mode: PathNormalization) -> Result<Vec<u8>, RefusedPath> {
     if !raw.is_ascii() || raw.contains(&0) {
         return Err(RefusedPath);
     }
@@ -180,13 +229,51 @@ pub fn path(raw: &[u8]) -> Result<Vec<u8>, RefusedPath> {
         .position(|byte| *byte == b'?')
         .unwrap_or(without_fragment.len());
     let (path, query) = without_fragment.split_at(mark);
-    if !path.starts_with(b"/") {
+    if mode == PathNormalization::None || !path.starts_with(b"/") {
         return Ok(without_fragment.to_vec());
     }
-    let decoded = decode_unreserved(&without_dot_parameters(path))?;
+    let unescaped = match mode {
+        PathNormalization::DecodeAndMergeSlashes => decode_slashes(path),
+        PathNormalization::None | PathNormalization::Base | PathNormalization::MergeSlashes => {
+            path.to_vec()
+        }
+    };
+    let decoded = decode_unreserved(&without_dot_parameters(&unescaped))?;
     let mut normal = escape(&resolve_dots(&decoded));
+    if mode != PathNormalization::Base {
+        normal = merge_slashes(&normal);
+    }
     normal.extend_from_slice(query);
     Ok(normal)
+}
+
+/// `%2F` and `%5C` as the characters that they stand for.
+fn decode_slashes(path: &[u8]) -> Vec<u8> {
+    let mut decoded = Vec::with_capacity(path.len());
+    let mut rest = path;
+    while let [first, tail @ ..] = rest {
+        let (byte, next) = match rest {
+            [b'%', b'2', b'F' | b'f', after @ ..] => (b'/', after),
+            [b'%', b'5', b'C' | b'c', after @ ..] => (b'\\', after),
+            _ => (*first, tail),
+        };
+        decoded.push(byte);
+        rest = next;
+    }
+    decoded
+}
+
+/// Runs of slashes as one. A path of nothing else keeps two: Envoy puts back the first and the last.
+fn merge_slashes(path: &[u8]) -> Vec<u8> {
+    if !path.windows(2).any(|pair| pair == b"//") {
+        return path.to_vec();
+    }
+    let segments: Vec<&[u8]> = path
+        .split(|byte| *byte == b'/')
+        .filter(|segment| !segment.is_empty())
+        .collect();
+    let end: &[u8] = if path.ends_with(b"/") { b"/" } else { b"" };
+    [b"/", segments.join(&b'/').as_slice(), end].concat()
 }
 
 /// `.` and `..` with parameters (`..;x`) are dot segments.
@@ -278,7 +365,12 @@ mod tests {
 
     #[track_caller]
     fn check(raw: &str, expected: &str) {
-        let normal = path(raw.as_bytes()).map(|path| String::from_utf8(path).unwrap());
+        check_in(PathNormalization::Base, raw, expected);
+    }
+
+    #[track_caller]
+    fn check_in(mode: PathNormalization, raw: &str, expected: &str) {
+        let normal = path(raw.as_bytes(), mode).map(|path| String::from_utf8(path).unwrap());
         assert_eq!(normal.as_deref(), Ok(expected), "{raw}");
     }
 
@@ -309,9 +401,30 @@ mod tests {
     }
 
     #[test]
+    fn the_other_modes_do_less_or_more() {
+        for raw in ["/app/../admin", "/a//b", "/a\\b", "/a%00b", "/a%2f../b"] {
+            check_in(PathNormalization::None, raw, raw);
+        }
+        let merge = |raw, expected| check_in(PathNormalization::MergeSlashes, raw, expected);
+        merge("/a//b///c?d//e", "/a/b/c?d//e");
+        merge("/xyz%30..//abc", "/xyz0../abc");
+        merge("/app/%2f", "/app/%2f");
+        merge("//", "//");
+        merge("///", "//");
+        merge("/", "/");
+        let decode =
+            |raw, expected| check_in(PathNormalization::DecodeAndMergeSlashes, raw, expected);
+        decode("/app/%2f", "/app/");
+        decode("/a/%2f../b", "/a/b");
+        decode("/a%5c..%5cb", "/b");
+        decode("/%5Capp%2f%5c%2F%2e%2e%2fadmin%5c\\abc", "/app/admin/abc");
+        decode("/a%252e", "/a%252e");
+    }
+
+    #[test]
     fn some_paths_are_refused() {
-        assert_eq!(path(b"/a%00b"), Err(RefusedPath));
-        assert_eq!(path(b"/a\xffb"), Err(RefusedPath));
+        assert_eq!(path(b"/a%00b", PathNormalization::Base), Err(RefusedPath));
+        assert_eq!(path(b"/a\xffb", PathNormalization::None), Err(RefusedPath));
     }
 
     #[test]
@@ -344,7 +457,7 @@ mod tests {
     #[test]
     fn hops_are_counted_from_the_right() {
         let peer: IpAddr = "127.0.0.1".parse().unwrap();
-        let check = |forwarded: &str, proxy: Proxy, expected: &str| {
+        let check = |forwarded: &str, proxy: ProxyKind, expected: &str| {
             let headers = headers([(b"x-forwarded-for".as_slice(), forwarded.as_bytes())]);
             assert_eq!(
                 remote_address(peer, &headers, proxy).to_string(),
@@ -352,24 +465,24 @@ mod tests {
                 "{forwarded}"
             );
         };
-        check("9.9.9.9, 1.2.3.4", Proxy::Sidecar, "1.2.3.4");
-        check("1.2.3.4, x", Proxy::Sidecar, "127.0.0.1");
-        check("1.2.3.4:80", Proxy::Sidecar, "127.0.0.1");
+        check("9.9.9.9, 1.2.3.4", ProxyKind::Sidecar, "1.2.3.4");
+        check("1.2.3.4, x", ProxyKind::Sidecar, "127.0.0.1");
+        check("1.2.3.4:80", ProxyKind::Sidecar, "127.0.0.1");
         check(
             "1.2.3.4",
-            Proxy::Gateway { trusted_proxies: 0 },
+            ProxyKind::Gateway { trusted_proxies: 0 },
             "127.0.0.1",
         );
         check(
             "1.1.1.1, 2.2.2.2",
-            Proxy::Gateway { trusted_proxies: 2 },
+            ProxyKind::Gateway { trusted_proxies: 2 },
             "1.1.1.1",
         );
         check(
             "1.1.1.1",
-            Proxy::Gateway { trusted_proxies: 2 },
+            ProxyKind::Gateway { trusted_proxies: 2 },
             "127.0.0.1",
         );
-        check("2001:db8::1", Proxy::Sidecar, "2001:db8::1");
+        check("2001:db8::1", ProxyKind::Sidecar, "2001:db8::1");
     }
 }

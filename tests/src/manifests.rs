@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 use anyhow::{Context, Result};
-use portcullis_policy::normalize::Proxy;
+use portcullis_policy::normalize::ProxyKind;
 
 use crate::corpus::Entry;
 
@@ -59,7 +59,7 @@ pub fn manifest(kind: Kind, entry: &Entry) -> Result<String> {
         }
     }
     text += "  phase: AUTHN\n";
-    if entry.scenario.proxy == Proxy::Sidecar {
+    if entry.scenario.proxy.kind == ProxyKind::Sidecar {
         text += "  # Without it, the workload's own outgoing requests would be judged too.\n";
         text += "  match:\n  - mode: SERVER\n";
     }

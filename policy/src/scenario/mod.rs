@@ -14,7 +14,7 @@ pub use time::parse_time;
 use crate::compile::{Mesh, Workload};
 use crate::config;
 use crate::diagnostic::{Code, Diagnostic, Location};
-use crate::normalize::Proxy;
+use crate::normalize::{PathNormalization, Proxy, ProxyKind};
 use crate::resource::{Decoder, Field};
 use crate::source::from_yaml;
 
@@ -205,29 +205,40 @@ fn proxy(decoder: &mut Decoder, object: &crate::resource::Object<'_>) -> Proxy {
     else {
         return Proxy::default();
     };
-    decoder.known_fields(&object, &["kind", "numTrustedProxies"]);
+    decoder.known_fields(&object, &["kind", "numTrustedProxies", "pathNormalization"]);
     let kind = decoder
-        .required_string(&object, "kind")
-        .map(|text| text.text)
-        .unwrap_or_default();
+        .string(&object, "kind")
+        .map_or_else(|| "sidecar".into(), |text| text.text);
     let trusted = decoder
         .number(&object, "numTrustedProxies")
         .unwrap_or_default();
+    let mut proxy = Proxy::default();
     match kind.as_str() {
-        "sidecar" => Proxy::Sidecar,
-        "gateway" => Proxy::Gateway {
-            trusted_proxies: whole(trusted).unwrap_or_default(),
-        },
-        _ => {
-            decoder.error(
+        "sidecar" => {}
+        "gateway" => {
+            proxy.kind = ProxyKind::Gateway {
+                trusted_proxies: whole(trusted).unwrap_or_default(),
+            };
+        }
+        _ => decoder.error(
+            Code::UnknownEnumValue,
+            &object.at().key("kind"),
+            format!("`{kind}` is not a kind of proxy"),
+            "use sidecar or gateway",
+        ),
+    }
+    if let Some(text) = decoder.string(&object, "pathNormalization") {
+        match PathNormalization::parse(&text.text) {
+            Some(mode) => proxy.path_normalization = mode,
+            None => decoder.error(
                 Code::UnknownEnumValue,
-                &object.at().key("kind"),
-                format!("`{kind}` is not a kind of proxy"),
-                "use sidecar or gateway",
-            );
-            Proxy::default()
+                &text.at,
+                format!("`{}` is not a path normalization", text.text),
+                "use NONE, BASE, MERGE_SLASHES or DECODE_AND_MERGE_SLASHES",
+            ),
         }
     }
+    proxy
 }
 
 fn key_sets(decoder: &mut Decoder, object: &crate::resource::Object<'_>) -> Vec<KeySetSpec> {

@@ -35,19 +35,21 @@ impl Driver for Browser {
         Ok(results
             .iter()
             .zip(requests)
-            .map(|(result, sent)| read(result, &sent))
+            .zip(entries)
+            .map(|((result, sent), entry)| read(entry, result, &sent))
             .collect())
     }
 }
 
 fn setting(entry: &Entry) -> Value {
     let setting = &entry.setting;
-    let proxy = match entry.scenario.proxy {
-        normalize::Proxy::Sidecar => json!({ "kind": "sidecar" }),
-        normalize::Proxy::Gateway { trusted_proxies } => {
+    let mut proxy = match entry.scenario.proxy.kind {
+        normalize::ProxyKind::Sidecar => json!({ "kind": "sidecar" }),
+        normalize::ProxyKind::Gateway { trusted_proxies } => {
             json!({ "kind": "gateway", "numTrustedProxies": trusted_proxies })
         }
     };
+    proxy["pathNormalization"] = json!(entry.scenario.proxy.path_normalization.as_str());
     let key_sets: Vec<Value> = setting
         .key_sets
         .iter()
@@ -94,7 +96,8 @@ fn input(sent: &Sent, now: u64) -> Value {
     input
 }
 
-fn read(result: &Value, sent: &[Sent]) -> Run {
+fn read(entry: &Entry, result: &Value, sent: &[Sent]) -> Run {
+    let mode = entry.scenario.proxy.path_normalization;
     if let Some(error) = result["error"].as_str() {
         return Run::Failed(error.to_owned());
     }
@@ -117,12 +120,12 @@ fn read(result: &Value, sent: &[Sent]) -> Run {
     }
     let answers = items(&result["reports"])
         .zip(sent)
-        .map(|(report, sent)| answer(report, sent))
+        .map(|(report, sent)| answer(report, sent, mode))
         .collect();
     Run::Requests(Findings::Lines(lines), answers)
 }
 
-fn answer(report: &Value, sent: &Sent) -> Answer {
+fn answer(report: &Value, sent: &Sent, mode: normalize::PathNormalization) -> Answer {
     if let Some(error) = report["error"].as_str() {
         return Answer::Failed(error.to_owned());
     }
@@ -136,7 +139,7 @@ fn answer(report: &Value, sent: &Sent) -> Answer {
             .unwrap_or_default(),
         body: text(report, "body"),
         headers: headers(&report["headers"]),
-        upstream: reached.then(|| upstream(&report["upstream"], sent)),
+        upstream: reached.then(|| upstream(&report["upstream"], sent, mode)),
         reached,
         decided_by: match policy {
             _ if is_refused => DecidedBy::Unseen,
@@ -150,7 +153,7 @@ fn answer(report: &Value, sent: &Sent) -> Answer {
 }
 
 /// The request with the edits that the page shows.
-fn upstream(edits: &Value, sent: &Sent) -> Upstream {
+fn upstream(edits: &Value, sent: &Sent, mode: normalize::PathNormalization) -> Upstream {
     let bytes = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let removed: Vec<&str> = items(&edits["remove"]).filter_map(Value::as_str).collect();
     let joined = normalize::headers(
@@ -165,7 +168,7 @@ fn upstream(edits: &Value, sent: &Sent) -> Upstream {
     let path = edits["path"].as_str().map(str::to_owned);
     Upstream {
         path: path.unwrap_or_else(|| {
-            normalize::path(&sent.path)
+            normalize::path(&sent.path, mode)
                 .map(|path| bytes(&path))
                 .unwrap_or_default()
         }),

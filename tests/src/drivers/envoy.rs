@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use portcullis_policy::normalize;
-use serde_json::{Value, json};
+use portcullis_policy::normalize::{self, PathNormalization};
+use serde_json::{Map, Value, json};
 
 use super::{Answer, Driver, Findings, NO_CLOCK, Run, Support, needs_clock, real_now};
 use crate::certificates::{Authority, TlsFiles};
@@ -251,17 +251,38 @@ pub fn listener(
     http_filters: Vec<Value>,
     tls: Option<TlsFiles>,
 ) -> Listener {
-    let proxy = match entry.scenario.proxy {
-        normalize::Proxy::Sidecar => Proxy::Sidecar,
-        normalize::Proxy::Gateway { trusted_proxies } => Proxy::Gateway {
+    let proxy = match entry.scenario.proxy.kind {
+        normalize::ProxyKind::Sidecar => Proxy::Sidecar,
+        normalize::ProxyKind::Gateway { trusted_proxies } => Proxy::Gateway {
             num_trusted_proxies: u32::try_from(trusted_proxies).unwrap_or_default(),
         },
     };
     Listener {
         tls,
         proxy,
+        connection_manager: path_normalization(entry.scenario.proxy.path_normalization),
         ..Listener::new(name, http_filters)
     }
+}
+
+/// What istiod sets in the connection manager for `MeshConfig.pathNormalization`.
+fn path_normalization(mode: PathNormalization) -> Map<String, Value> {
+    let (normalize, merge, unescape) = match mode {
+        PathNormalization::None => (false, false, false),
+        PathNormalization::Base => (true, false, false),
+        PathNormalization::MergeSlashes => (true, true, false),
+        PathNormalization::DecodeAndMergeSlashes => (true, true, true),
+    };
+    let mut fields = Map::new();
+    fields.insert("normalize_path".into(), json!(normalize));
+    fields.insert("merge_slashes".into(), json!(merge));
+    if unescape {
+        fields.insert(
+            "path_with_escaped_slashes_action".into(),
+            json!("UNESCAPE_AND_FORWARD"),
+        );
+    }
+    fields
 }
 
 /// The request as it goes over the wire.
