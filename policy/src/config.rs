@@ -82,6 +82,7 @@ impl Config {
             mesh: self.mesh.clone(),
             workload: self.workload.clone().unwrap_or(workload),
             key_sets: self.key_sets.clone(),
+            in_plugin: true,
         }
     }
 }
@@ -195,6 +196,25 @@ mod tests {
             .map(|line| line.split(';').next().unwrap())
             .collect();
         assert_eq!(heads, expected);
+    }
+
+    #[test]
+    fn a_plugin_is_told_what_it_cannot_see() {
+        let json = r#"{"policies":[{"apiVersion":"security.istio.io/v1","kind":"AuthorizationPolicy","metadata":{"name":"x"},"spec":{"rules":[{"from":[{"source":{"notIpBlocks":["10.0.0.0/8"]}}]}]}}]}"#;
+        let config = Config::read(&from_json(json.as_bytes()).unwrap());
+        let compiled = crate::compile(&config.resources, &config.setting(Workload::default()));
+        let found: Vec<String> = compiled
+            .diagnostics
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        assert!(compiled.set.is_some());
+        let place =
+            "AuthorizationPolicy default/x policies[0].spec.rules[0].from[0].source.notIpBlocks";
+        assert!(
+            found[0].starts_with(&format!("warning[needs-companion]: {place}: ")),
+            "{found:?}"
+        );
     }
 
     #[test]

@@ -115,6 +115,8 @@ codes! {
     PolicyNotSelected = "policy-not-selected",
     /// A requirement on a token, and no `RequestAuthentication` that would verify one.
     NoAuthentication = "no-authentication",
+    /// A condition on the TCP peer, which Envoy tells a plugin only with the help of another filter.
+    NeedsCompanion = "needs-companion",
     /// A `*` that is neither the first nor the last character stands for itself.
     InnerWildcard = "inner-wildcard",
     /// A DENY rule that reads only HTTP attributes.

@@ -58,6 +58,18 @@ pub(crate) struct Policy {
     pub(crate) rules: Box<[Rule]>,
 }
 
+impl Policy {
+    /// Every clause of every rule.
+    pub(crate) fn clauses(&self) -> impl Iterator<Item = &Clause> {
+        self.rules.iter().flat_map(|rule| {
+            let groups = rule.from.iter().chain(rule.to.iter());
+            groups
+                .flat_map(|group| group.iter())
+                .chain(rule.when.iter())
+        })
+    }
+}
+
 /// A rule of a policy of a set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RuleId {

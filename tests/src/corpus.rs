@@ -128,6 +128,7 @@ fn entry(name: String, path: &Path) -> Result<Entry> {
         mesh: scenario.mesh.clone(),
         workload: scenario.workload.clone(),
         key_sets: key_sets.collect::<Result<_>>()?,
+        in_plugin: false,
     };
     Ok(Entry {
         name,

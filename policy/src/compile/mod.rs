@@ -72,6 +72,8 @@ pub struct Setting {
     pub workload: Workload,
     /// Key sets by their URI.
     pub key_sets: Vec<KeySetSource>,
+    /// Whether the set runs in a plugin, which sees a request through Envoy's attributes only.
+    pub in_plugin: bool,
 }
 
 /// The outcome of compiling.
@@ -122,6 +124,9 @@ pub fn compile(resources: &Resources, setting: &Setting) -> Compiled {
         selection::report(resources, &selected, setting, &mut diagnostics);
     }
     let providers = authentication::providers(&authentications, setting);
+    if setting.in_plugin {
+        report_companion(&policies, &mut diagnostics);
+    }
     if providers.is_empty() && !has_errors(&diagnostics) {
         report_missing_authentication(resources, &selected, &mut diagnostics);
     }
@@ -150,16 +155,7 @@ fn assemble(policies: Vec<Policy>, providers: Vec<crate::policy_set::Provider>) 
         now: !providers.is_empty(),
         ..Needs::default()
     };
-    let clauses = policies
-        .iter()
-        .flat_map(|policy| policy.rules.iter())
-        .flat_map(|rule| {
-            rule.from
-                .iter()
-                .chain(rule.to.iter())
-                .flat_map(|group| group.iter())
-                .chain(rule.when.iter())
-        });
+    let clauses = policies.iter().flat_map(Policy::clauses);
     for clause in clauses {
         needs.add(clause);
     }
@@ -210,6 +206,25 @@ impl Needs {
             | Test::Header { .. }
             | Test::RequestPrincipal(_)
             | Test::Claim { .. } => {}
+        }
+    }
+}
+
+/// Envoy has no attribute for the TCP peer, so a plugin needs help from a filter in front of it.
+fn report_companion(policies: &[Policy], diagnostics: &mut Diagnostics) {
+    for policy in policies {
+        for clause in policy
+            .clauses()
+            .filter(|clause| matches!(clause.test, Test::SourceIp(_)))
+        {
+            diagnostics.0.push(Diagnostic {
+                code: Code::NeedsCompanion,
+                severity: Severity::Warning,
+                message: "Envoy does not tell a plugin the TCP peer; without help this never lets a request through".into(),
+                help: Some("put the set_filter_state filter of docs/plugin.md in front of the plugin".into()),
+                at: Location { path: clause.at.clone(), ..policy.at.clone() },
+                span: None,
+            });
         }
     }
 }
