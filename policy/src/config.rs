@@ -218,6 +218,29 @@ mod tests {
     }
 
     #[test]
+    fn a_note_says_that_requests_without_a_token_pass() {
+        let authentication = r#"{"apiVersion":"security.istio.io/v1","kind":"RequestAuthentication","metadata":{"name":"x"},"spec":{"jwtRules":[{"issuer":"i","jwks":"{\"keys\":[{\"kty\":\"oct\",\"k\":\"AA\"}]}"}]}}"#;
+        let policy = r#"{"apiVersion":"security.istio.io/v1","kind":"AuthorizationPolicy","metadata":{"name":"x"},"spec":{"rules":[{"from":[{"source":{"requestPrincipals":["*"]}}]}]}}"#;
+        let codes = |policies: &str| -> Vec<&str> {
+            let config = Config::read(
+                &from_json(format!("{{\"policies\":[{policies}]}}").as_bytes()).unwrap(),
+            );
+            let compiled = crate::compile(&config.resources, &config.setting(Workload::default()));
+            compiled
+                .diagnostics
+                .iter()
+                .map(|diagnostic| diagnostic.code.as_str())
+                .collect()
+        };
+        assert_eq!(codes(authentication), ["tokenless-requests-pass"]);
+        assert_eq!(
+            codes(&format!("{authentication},{policy}")),
+            Vec::<&str>::new()
+        );
+        assert_eq!(codes(policy), ["no-authentication"]);
+    }
+
+    #[test]
     fn errors_name_their_place() {
         check(
             "[]",

@@ -117,6 +117,10 @@ codes! {
     NoAuthentication = "no-authentication",
     /// A condition on the TCP peer, which Envoy tells a plugin only with the help of another filter.
     NeedsCompanion = "needs-companion",
+    /// Two rules, one about sources and one about operations, where one rule with both was probably meant.
+    SplitRule = "split-rule",
+    /// Tokens are verified when they come, and nothing asks for one.
+    TokenlessRequestsPass = "tokenless-requests-pass",
     /// A `*` that is neither the first nor the last character stands for itself.
     InnerWildcard = "inner-wildcard",
     /// A DENY rule that reads only HTTP attributes.

@@ -6,6 +6,7 @@ mod condition;
 mod identity;
 mod rules;
 mod selection;
+mod traps;
 
 use std::collections::BTreeMap;
 
@@ -127,8 +128,8 @@ pub fn compile(resources: &Resources, setting: &Setting) -> Compiled {
     if setting.in_plugin {
         report_companion(&policies, &mut diagnostics);
     }
-    if providers.is_empty() && !has_errors(&diagnostics) {
-        report_missing_authentication(resources, &selected, &mut diagnostics);
+    if !has_errors(&diagnostics) {
+        traps::report(resources, &selected, &mut diagnostics);
     }
     let set = (!has_errors(&diagnostics)).then(|| assemble(policies, providers));
     Compiled {
@@ -227,49 +228,6 @@ fn report_companion(policies: &[Policy], diagnostics: &mut Diagnostics) {
             });
         }
     }
-}
-
-/// A positive condition on a token that nothing verifies never holds.
-fn report_missing_authentication(
-    resources: &Resources,
-    selected: &[bool],
-    diagnostics: &mut Diagnostics,
-) {
-    for (resource, selected) in resources.items.iter().zip(selected) {
-        if let (Resource::AuthorizationPolicy(policy), true) = (resource, selected)
-            && let Some(path) = first_token_field(policy)
-        {
-            diagnostics.push(
-                policy,
-                Code::NoAuthentication,
-                Severity::Warning,
-                &path,
-                "this asks about a token, and no RequestAuthentication selects the workload to verify one",
-                "add a RequestAuthentication for the same workload",
-            );
-        }
-    }
-}
-
-fn first_token_field(policy: &AuthorizationPolicy) -> Option<crate::source::FieldPath> {
-    policy.rules.iter().find_map(|rule| {
-        let source = rule.from.iter().find_map(|group| {
-            let (name, _) = group
-                .fields
-                .iter()
-                .find(|(name, _)| *name == "requestPrincipals")?;
-            Some(group.at.key(name))
-        });
-        let condition = || {
-            rule.when
-                .iter()
-                .find(|condition| {
-                    condition.key.text.starts_with("request.auth.") && !condition.values.is_empty()
-                })
-                .map(|condition| condition.at.key("key"))
-        };
-        source.or_else(condition)
-    })
 }
 
 /// The diagnostics of all resources, in the order of reading.
