@@ -58,7 +58,7 @@ function exampleFiles(): Files {
   for (const folder of readdirSync(here('../examples'), { withFileTypes: true })) {
     if (!folder.isDirectory() || folder.name === 'keys') continue;
     for (const file of readdirSync(here(`../examples/${folder.name}`))) {
-      if (file.endsWith('.yaml')) files[`${folder.name}/${file}`] = readFileSync(here(`../examples/${folder.name}/${file}`), 'utf8');
+      if (/^(?:policies|scenarios).*\.yaml$/.test(file)) files[`${folder.name}/${file}`] = readFileSync(here(`../examples/${folder.name}/${file}`), 'utf8');
     }
   }
   return files;

@@ -23,17 +23,23 @@ function skeleton(): Plugin {
   };
 }
 
-/** Lets the engine come down beside the scripts and not after them. */
-function preloadEngine(): Plugin {
+/** Lets engine and minter, which the opening example needs, come down beside the scripts and not after them. */
+function preloadModules(): Plugin {
   return {
-    name: 'portcullis-preload-engine',
+    name: 'portcullis-preload-modules',
     transformIndexHtml: {
       order: 'post',
-      handler(_, { bundle }) {
-        const engine = Object.keys(bundle ?? {}).find((file) => /portcullis_playground_bg.*\.wasm$/.test(file));
-        if (engine === undefined) return [];
-        const attrs = { rel: 'preload', as: 'fetch', type: 'application/wasm', crossorigin: '', href: `./${engine}` };
-        return [{ tag: 'link', attrs, injectTo: 'head' }];
+      handler(html, { bundle }) {
+        if (!html.includes('<portcullis-playground')) return [];
+        const files = Object.keys(bundle ?? {}).filter((file) => file.endsWith('.wasm'));
+        return ['playground', 'mint'].flatMap((name) =>
+          files
+            .filter((file) => file.includes(`portcullis_${name}_bg`))
+            .map((file) => {
+              const attrs = { rel: 'preload', as: 'fetch', type: 'application/wasm', crossorigin: '', href: `./${file}` };
+              return { tag: 'link', attrs, injectTo: 'head' };
+            }),
+        );
       },
     },
   };
@@ -41,7 +47,7 @@ function preloadEngine(): Plugin {
 
 export default defineConfig({
   base: './',
-  plugins: [skeleton(), preloadEngine()],
+  plugins: [skeleton(), preloadModules()],
   server: { fs: { allow: ['..'] } },
   build: {
     target: 'es2022',

@@ -95,8 +95,7 @@ export class EngineHost {
 
   /** A trap leaves memory and stack of the instance undefined, so nothing of it is used again. */
   #rebuild(): void {
-    const reset: unknown = Reflect.get(glue, '__wbg_reset_state');
-    if (typeof reset === 'function') reset();
+    glue.__wbg_reset_state();
     this.#engine = new glue.Engine();
     const compiled = this.#compiled;
     if (!compiled) return;

@@ -2,7 +2,7 @@
 
 import { realClock, timeText } from './clock.js';
 import type { Clock } from './clock.js';
-import type { Certificate, Header, RequestInput, ScenarioFile, ScenarioRequest, Setting } from './engine.js';
+import type { Certificate, Header, Proxy, RequestInput, ScenarioFile, ScenarioRequest, Setting } from './engine.js';
 import { placeTokens, tokenFromSpec, newToken } from './tokens.js';
 import type { Place, Token } from './tokens.js';
 
@@ -33,12 +33,16 @@ export interface RequestForm {
   destinationPort: string;
 }
 
+/** Istio's names, as the engine takes them. */
+export type PathNormalization = NonNullable<Proxy['pathNormalization']>;
+
 export interface Surroundings {
   namespace: string;
   /** One `name=value` a line. */
   labels: string;
   proxy: 'sidecar' | 'gateway';
   numTrustedProxies: string;
+  pathNormalization: PathNormalization;
   rootNamespace: string;
   trustDomain: string;
   /** One a line. */
@@ -63,6 +67,7 @@ export function emptyCase(): Case {
       labels: '',
       proxy: 'sidecar',
       numTrustedProxies: '0',
+      pathNormalization: 'BASE',
       rootNamespace: 'istio-system',
       trustDomain: 'cluster.local',
       trustDomainAliases: '',
@@ -95,6 +100,7 @@ export function caseFromScenario(policies: string, scenario: ScenarioFile, chose
       labels: Object.entries(workload?.labels ?? {}).map(([name, value]) => `${name}=${value}`).join('\n'),
       proxy: proxy?.kind ?? 'sidecar',
       numTrustedProxies: String(proxy?.numTrustedProxies ?? 0),
+      pathNormalization: proxy?.pathNormalization ?? 'BASE',
       rootNamespace: mesh?.rootNamespace ?? empty.surroundings.rootNamespace,
       trustDomain: mesh?.trustDomain ?? empty.surroundings.trustDomain,
       trustDomainAliases: (mesh?.trustDomainAliases ?? []).join('\n'),
@@ -145,7 +151,11 @@ export function toSetting(edited: Case, publicJwks: ((names: string[]) => string
       trustDomainAliases: lines(surroundings.trustDomainAliases),
     },
     workload: { namespace: surroundings.namespace, labels: labelsOf(surroundings.labels) },
-    proxy: { kind: surroundings.proxy, numTrustedProxies: wholeNumber(surroundings.numTrustedProxies) ?? 0 },
+    proxy: {
+      kind: surroundings.proxy,
+      numTrustedProxies: wholeNumber(surroundings.numTrustedProxies) ?? 0,
+      pathNormalization: surroundings.pathNormalization,
+    },
     jwks: edited.keySets.flatMap(({ uri, kind, names, text }) => {
       if (kind === 'text') return [{ uri, jwks: text }];
       return publicJwks ? [{ uri, jwks: publicJwks(names) }] : [];

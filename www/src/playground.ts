@@ -283,13 +283,7 @@ export class PortcullisPlayground extends LitElement {
         aria-label="Policy"
         ?hidden=${narrow && this.#pane !== 'policy'}
       >
-        <div class="pane-head">
-          <h2>Policy</h2>
-          <span class="note" id="editor-hint">Esc leaves the editor</span>
-          <button class="quiet" id="next-problem" title="Next problem (F8)" @click=${() => this.#nextProblem(1)}>
-            Next problem
-          </button>
-        </div>
+        ${this.#heading('Policy', narrow, html`<span class="note" id="editor-hint">Esc leaves the editor</span>`)}
         <div id="editor"></div>
         ${findingsView({
           load: this.#session?.outcome.load,
@@ -299,6 +293,7 @@ export class PortcullisPlayground extends LitElement {
             this.requestUpdate();
           },
           goTo: (range) => this.#goTo(range),
+          next: () => this.#nextProblem(1),
         })}
       </section>`;
   }
@@ -308,29 +303,29 @@ export class PortcullisPlayground extends LitElement {
     const right = this.#pane === 'policy' ? 'why' : this.#pane;
     const shown = this.layout === 'narrow' ? this.#pane : right;
     const role = wide ? 'region' : 'tabpanel';
-    const report = this.#session?.outcome.report;
+    const outcome = this.#session?.outcome;
+    const report = outcome?.report;
+    const stale = outcome !== undefined && outcome.stale !== 'no';
     return html`${this.#separator('policy', 'first')}
       ${this.layout === 'medium' ? this.#tabs(paneTabs.slice(1), right) : nothing}
       <section class="pane" id="pane-request" role=${role} aria-label="Request" ?hidden=${!wide && shown !== 'request'}>
-        ${this.#heading('Request')}
+        ${this.#heading('Request', !wide)}
         <div class="scroll">
           ${requestView({ edited: this.#case, session: this.#session, change: (patch) => this.#change(patch) })}
         </div>
       </section>
       ${this.#separator('request', 'second')}
       <section class="pane" id="pane-why" role=${role} aria-label="Why" ?hidden=${!wide && shown !== 'why'}>
-        ${this.#heading('Why')}
+        ${this.#heading('Why', !wide, stale ? html`<span class="note">the last good result</span>` : nothing)}
         <div class="scroll tone-${report?.outcome ?? 'none'}">
-          ${report ? html`${this.#trace.render(report)} ${resultView(report)}` : nothing}
+          ${report ? html`${this.#trace.render(report, !stale)} ${resultView(report)}` : nothing}
         </div>
       </section>`;
   }
 
   /** Where a tab names the pane already, the heading is for screen readers only. */
-  #heading(title: string): TemplateResult {
-    return this.layout === 'wide'
-      ? html`<div class="pane-head"><h2>${title}</h2></div>`
-      : html`<h2 class="hidden">${title}</h2>`;
+  #heading(title: string, tabbed: boolean, note: TemplateResult | typeof nothing = nothing): TemplateResult {
+    return html`<div class=${tabbed ? 'hidden' : 'pane-head'}><h2>${title}</h2>${note}</div>`;
   }
 
   #tabs(tabs: { id: Pane; label: string; panel: string }[], chosen: Pane): TemplateResult {

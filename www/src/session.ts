@@ -110,7 +110,6 @@ export class Session {
   }
 
   #decide(edited: Case): void {
-    const started = performance.now();
     const base = baseTime(edited.clock, realNow()) ?? realNow();
     const now = base + edited.clock.delay;
     const tokens = edited.tokens.flatMap((token) => {
@@ -120,11 +119,13 @@ export class Session {
     const minter = this.#minter;
     const setting = toSetting(edited, minter && ((names) => this.#publicJwks(minter, names)));
     const settingKey = JSON.stringify(setting);
+    const request = toRequest(edited, tokens, now);
+    const started = performance.now();
     if (!this.#load(setting, settingKey)) {
       this.outcome = { ...this.outcome, waiting: false, stale: 'stopped', now };
       return;
     }
-    const report = this.#engine.explain(toRequest(edited, tokens, now));
+    const report = this.#engine.explain(request);
     const milliseconds = performance.now() - started;
     if (report.kind === 'stopped') {
       this.#loaded = '';

@@ -1,12 +1,9 @@
 // The policy editor: CodeMirror 6 with the engine's diagnostics at their lines.
 
-import { defaultKeymap, history, historyKeymap, indentWithTab } from '@codemirror/commands';
-import { yaml } from '@codemirror/lang-yaml';
-import { bracketMatching, foldGutter, foldKeymap, indentOnInput } from '@codemirror/language';
-import { lintGutter, nextDiagnostic, previousDiagnostic, setDiagnostics } from '@codemirror/lint';
-import type { Diagnostic as Squiggle } from '@codemirror/lint';
+import { history, historyKeymap, indentWithTab, moveLineDown, moveLineUp, standardKeymap, toggleComment } from '@codemirror/commands';
+import { foldGutter, foldKeymap } from '@codemirror/language';
 import { Annotation, Compartment, EditorState } from '@codemirror/state';
-import type { Text, Transaction } from '@codemirror/state';
+import type { Transaction } from '@codemirror/state';
 import {
   EditorView,
   drawSelection,
@@ -19,10 +16,11 @@ import {
 } from '@codemirror/view';
 
 import type { Diagnostic, Range } from '../engine.js';
-import { sentence } from '../views/sentence.js';
 import { clamp, marks, setDecided, setPointed } from './marks.js';
 import type { Decided } from './marks.js';
+import { problemAfter, problems, setProblems } from './problems.js';
 import { editorTheme } from './theme.js';
+import { yaml } from './yaml.js';
 
 export interface EditorEvents {
   changed(text: string): void;
@@ -55,7 +53,7 @@ export class PolicyEditor {
         extensions: [
           lineNumbers(),
           highlightActiveLineGutter(),
-          lintGutter(),
+          problems,
           foldGutter(),
           extras.of([]),
           history(),
@@ -63,10 +61,8 @@ export class PolicyEditor {
           dropCursor(),
           EditorState.allowMultipleSelections.of(true),
           EditorState.tabSize.of(2),
-          indentOnInput(),
-          bracketMatching(),
           highlightActiveLine(),
-          yaml(),
+          yaml,
           placeholder('Paste RequestAuthentication and AuthorizationPolicy documents here, or choose an example above.'),
           marks,
           editorTheme,
@@ -80,7 +76,10 @@ export class PolicyEditor {
           }),
           keymap.of([
             { key: 'Escape', run: leave },
-            ...defaultKeymap,
+            { key: 'Mod-/', run: toggleComment },
+            { key: 'Alt-ArrowUp', run: moveLineUp },
+            { key: 'Alt-ArrowDown', run: moveLineDown },
+            ...standardKeymap,
             ...historyKeymap,
             ...foldKeymap,
             indentWithTab,
@@ -88,7 +87,7 @@ export class PolicyEditor {
           EditorView.scrollHandler.of((view, range) => {
             const within = this.#within;
             this.#within = false;
-            if (within) view.scrollDOM.scrollTop = view.lineBlockAt(range.head).top - view.scrollDOM.clientHeight / 2;
+            if (within) scrollTo(view, view.lineBlockAt(range.head).top);
             return within;
           }),
           EditorView.domEventHandlers({ beforeinput: replaceSelection }),
@@ -120,10 +119,7 @@ export class PolicyEditor {
   }
 
   setDiagnostics(diagnostics: Diagnostic[]): void {
-    const { state } = this.#view;
-    const squiggles = diagnostics.flatMap((each) => squiggle(state.doc, each));
-    squiggles.sort((a, b) => a.from - b.from);
-    this.#view.dispatch(setDiagnostics(state, squiggles));
+    this.#view.dispatch({ effects: setProblems.of(diagnostics) });
   }
 
   setDecided(decided: Decided | undefined): void {
@@ -142,15 +138,14 @@ export class PolicyEditor {
   }
 
   goTo(range: Range): void {
-    const { from } = clamp(this.#view.state.doc, range);
-    this.#view.dispatch({ selection: { anchor: from }, effects: EditorView.scrollIntoView(from, { y: 'center' }) });
+    this.#moveTo(clamp(this.#view.state.doc, range).from);
     this.#view.focus();
   }
 
   nextProblem(direction: 1 | -1): void {
     this.#view.focus();
-    if (direction === 1) nextDiagnostic(this.#view);
-    else previousDiagnostic(this.#view);
+    const position = problemAfter(this.#view.state, direction);
+    if (position !== undefined) this.#moveTo(position);
   }
 
   /** Must be called when the editor becomes visible or changes size outside of a window resize. */
@@ -161,6 +156,18 @@ export class PolicyEditor {
   destroy(): void {
     this.#view.destroy();
   }
+
+  #moveTo(position: number): void {
+    this.#view.dispatch({ selection: { anchor: position }, effects: EditorView.scrollIntoView(position, { y: 'center' }) });
+  }
+}
+
+/** Scrolls a line to the middle, by whole lines, so that none is cut at the top; not at all when the text's start shows it. */
+function scrollTo({ scrollDOM, defaultLineHeight, documentPadding }: EditorView, top: number): void {
+  const { clientHeight, scrollHeight } = scrollDOM;
+  const wanted = Math.min(top - clientHeight / 2, scrollHeight - clientHeight - documentPadding.top);
+  const whole = Math.floor(wanted / defaultLineHeight) * defaultLineHeight + documentPadding.top;
+  scrollDOM.scrollTop = top + 2 * defaultLineHeight < clientHeight ? 0 : whole;
 }
 
 /**
@@ -177,11 +184,4 @@ function replaceSelection(event: InputEvent, view: EditorView): boolean {
   const handled = view.state.facet(EditorView.inputHandler).some((handle) => handle(view, main.from, main.to, data, insert));
   if (!handled) view.dispatch(insert());
   return true;
-}
-
-function squiggle(doc: Text, diagnostic: Diagnostic): Squiggle[] {
-  const { range, severity, message, help, code } = diagnostic;
-  if (!range) return [];
-  const text = help === undefined ? sentence(message) : `${sentence(message)}\n${sentence(help)}`;
-  return [{ ...clamp(doc, range), severity, source: code, message: text }];
 }

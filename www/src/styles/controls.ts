@@ -56,12 +56,16 @@ export const controls = css`
     text-decoration: underline;
     text-underline-offset: 3px;
   }
+  button.link.error-tone {
+    color: var(--portcullis-deny);
+  }
   button.icon {
     padding: 0;
     min-width: 28px;
     justify-content: center;
   }
-  button:disabled {
+  button:disabled,
+  button[aria-disabled='true'] {
     cursor: default;
     opacity: 0.55;
   }

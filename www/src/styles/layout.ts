@@ -49,9 +49,12 @@ export const layout = css`
     align-items: center;
     gap: 8px;
     min-width: 0;
-    flex: 0 1 380px;
+    flex: 0 1 480px;
     color: var(--portcullis-muted);
     font-size: 13px;
+  }
+  .pickers label + label {
+    flex-basis: 400px;
   }
   .pickers select {
     color: var(--portcullis-text);
@@ -80,12 +83,15 @@ export const layout = css`
     align-items: center;
     gap: 8px;
     height: 40px;
-    padding: 0 8px 0 16px;
+    padding: 0 16px;
     background: var(--portcullis-panel);
     border-bottom: 1px solid var(--hairline);
   }
   .pane-head h2 {
     flex: 1;
+  }
+  .pane:not(:focus-within) #editor-hint {
+    visibility: hidden;
   }
   .scroll {
     flex: 1;
@@ -211,7 +217,7 @@ export const layout = css`
   }
   :host([layout='narrow']) header {
     flex-wrap: wrap;
-    height: 100px;
+    height: 152px;
     gap: 0 8px;
     padding: 4px 12px;
     align-content: space-evenly;
@@ -219,15 +225,19 @@ export const layout = css`
   :host([layout='narrow']) .brand {
     flex: 1;
   }
+  :host([layout='narrow']) .badge {
+    border-color: transparent;
+  }
   :host([layout='narrow']) .pickers {
     order: 1;
     flex: 1 0 100%;
+    flex-wrap: wrap;
   }
   :host([layout='narrow']) .pickers label {
-    flex: 1;
+    flex: 1 0 100%;
   }
-  :host([layout='narrow']) #editor-hint {
-    visibility: hidden;
+  :host([layout='narrow']) .pickers label + label {
+    flex: 1;
   }
   :host([layout='narrow']) footer .optional {
     display: none;

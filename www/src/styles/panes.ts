@@ -97,14 +97,14 @@ export const panes = css`
   :host([layout='narrow']) .verdict .summary {
     -webkit-line-clamp: 3;
   }
+  :host([layout='narrow']) .verdict .answer {
+    font-size: 17px;
+  }
   :host([layout='narrow']) .verdict .time,
-  :host([layout='narrow']) .verdict .chip .text {
+  :host([layout='narrow']) .verdict .aside .text {
     display: none;
   }
   @media (max-width: 380px) {
-    .verdict .answer {
-      font-size: 18px;
-    }
     .verdict .aside .link {
       display: none;
     }
@@ -124,9 +124,19 @@ export const panes = css`
     flex-direction: column;
     border-top: 1px solid var(--hairline);
   }
-  .findings .tabs {
+  .findings-head {
     flex: none;
-    padding: 0 8px;
+    display: flex;
+    justify-content: space-between;
+    padding-right: 8px;
+    background: var(--portcullis-panel);
+    border-bottom: 1px solid var(--hairline);
+  }
+  #next-problem {
+    align-self: center;
+  }
+  .findings .tabs {
+    border: none;
   }
   .findings .tabs button {
     flex: none;
@@ -178,9 +188,12 @@ export const panes = css`
   }
   .pair {
     display: grid;
-    grid-template-columns: minmax(0, 2fr) minmax(0, 3fr) auto;
-    gap: 8px;
+    grid-template-columns: minmax(0, 1fr) auto;
+    gap: 4px 8px;
     align-items: center;
+  }
+  .pair > :last-child {
+    grid-column: 1 / -1;
   }
   .token {
     display: grid;
@@ -198,7 +211,7 @@ export const panes = css`
     gap: 8px;
   }
   .token-text {
-    max-height: 64px;
+    max-height: 70px;
     overflow: auto;
     padding: 4px 8px;
     background: var(--portcullis-panel);
@@ -328,7 +341,12 @@ export const panes = css`
   }
   .values code {
     line-height: 18px;
+  }
+  .condition code {
     overflow-wrap: anywhere;
+  }
+  :host([layout='narrow']) .condition > .line {
+    padding-left: 52px;
   }
   .decisive > .line {
     box-shadow: inset 3px 0 var(--tone, var(--portcullis-accent));

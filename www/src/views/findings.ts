@@ -13,6 +13,7 @@ export interface FindingsView {
   tab: 'problems' | 'policies';
   choose(tab: 'problems' | 'policies'): void;
   goTo(range: Range): void;
+  next(): void;
 }
 
 const rank: Record<Diagnostic['severity'], number> = { error: 0, warning: 1, info: 2 };
@@ -25,7 +26,18 @@ export function findingsView(view: FindingsView): TemplateResult {
     { id: 'policies' as const, label: `Policies ${policies.length}` },
   ];
   return html`<div class="findings">
-    ${tabList('findings', 'Findings', tabs, view.tab, view.choose)}
+    <div class="findings-head">
+      ${tabList('findings', 'Findings', tabs, view.tab, view.choose)}
+      <button
+        class="quiet"
+        id="next-problem"
+        title="Next problem (F8)"
+        aria-disabled=${diagnostics.length === 0}
+        @click=${() => view.next()}
+      >
+        Next problem
+      </button>
+    </div>
     <div class="scroll" role="tabpanel" id="findings-panel" aria-labelledby="findings-tab-${view.tab}" tabindex="0">
       ${view.tab === 'problems' ? problems(view, diagnostics) : summaries(view, policies)}
     </div>
@@ -40,10 +52,10 @@ function problems(view: FindingsView, diagnostics: Diagnostic[]): TemplateResult
       (each) => html`<li class="problem">
         <span class="${each.severity}-tone">${severityIcon(each.severity)}</span>
         <p>
-          <span class="hidden">${each.severity}: </span>${prose(each.message)}
-          <span class="note"
-            >${each.help === undefined ? nothing : html`${prose(each.help)}<br />`}${placeOf(each)} <code>${each.code}</code></span
-          >
+          <span class="hidden">${each.severity}: </span>${prose(each.message)}${each.help === undefined
+            ? nothing
+            : html`. <span class="muted">${prose(each.help)}</span>`}
+          <span class="note">${placeOf(each)}<code>${each.code}</code></span>
         </p>
         ${lineButton(view, each.range)}
       </li>`,
@@ -52,7 +64,7 @@ function problems(view: FindingsView, diagnostics: Diagnostic[]): TemplateResult
 }
 
 function placeOf({ resource, path }: Diagnostic): string {
-  return [resource, path].filter(Boolean).join(' · ');
+  return [resource, path].map((part) => (part ? `${part} · ` : '')).join('');
 }
 
 function summaries(view: FindingsView, policies: PolicySummary[]): TemplateResult {

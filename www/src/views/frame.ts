@@ -88,7 +88,6 @@ export function footerView(version: string): TemplateResult {
         <dt><kbd>F8</kbd> <kbd>Shift+F8</kbd></dt><dd>next, previous problem</dd>
         <dt><kbd>Esc</kbd></dt><dd>leave the editor</dd>
         <dt><kbd>Ctrl+Space</kbd></dt><dd>complete fields and values</dd>
-        <dt><kbd>Ctrl+F</kbd></dt><dd>search in the policies</dd>
         <dt><kbd>Ctrl+/</kbd></dt><dd>comment lines</dd>
         <dt><kbd>←</kbd> <kbd>→</kbd> <kbd>↑</kbd> <kbd>↓</kbd></dt><dd>walk the trace, the tabs, the separators</dd>
         <dt><kbd>Enter</kbd></dt><dd>in the trace: go to the line</dd>

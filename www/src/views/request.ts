@@ -104,6 +104,7 @@ function headerBody({ edited, change }: RequestView): TemplateResult {
           .value=${header.name}
           @input=${set('name')}
         />
+        ${removeButton(`Remove header ${index + 1}`, () => setHeaders(replaceAt(request.headers, index, undefined)))}
         <input
           class="mono"
           aria-label="Value of header ${index + 1}"
@@ -112,7 +113,6 @@ function headerBody({ edited, change }: RequestView): TemplateResult {
           .value=${header.value}
           @input=${set('value')}
         />
-        ${removeButton(`Remove header ${index + 1}`, () => setHeaders(replaceAt(request.headers, index, undefined)))}
       </div>`;
     })}
     ${addButton('Header', () => setHeaders([...request.headers, { name: '', value: '' }]))}`;

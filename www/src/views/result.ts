@@ -4,6 +4,7 @@ import { html, nothing } from 'lit';
 import type { TemplateResult } from 'lit';
 
 import type { Report } from '../engine.js';
+import { breakable } from './prose.js';
 
 export function resultView(report: Report): TemplateResult | typeof nothing {
   switch (report.outcome) {
@@ -39,7 +40,7 @@ function reply({ status, body, headers, details }: Report): TemplateResult {
       <dt>status</dt><dd><code>${status}</code></dd>
       ${headers.map(({ name, value }) => html`<dt>header</dt><dd><code>${name}: ${value}</code></dd>`)}
       <dt>body</dt><dd><code>${body === '' ? '(empty)' : body}</code></dd>
-      ${details === '' ? nothing : html`<dt>details</dt><dd><code>${details}</code></dd>`}
+      ${details === '' ? nothing : html`<dt title="Envoy's response code details">log details</dt><dd><code>${breakable(details, /(?=\{)/)}</code></dd>`}
     </dl>
     <p class="note">The upstream sees nothing of this request.</p>
   </section>`;

@@ -12,6 +12,13 @@ const proxies = [
   { value: 'gateway', label: 'Gateway' },
 ] as const;
 
+const pathNormalizations = [
+  { value: 'NONE', label: 'NONE' },
+  { value: 'BASE', label: 'BASE' },
+  { value: 'MERGE_SLASHES', label: 'MERGE_SLASHES' },
+  { value: 'DECODE_AND_MERGE_SLASHES', label: 'DECODE_AND_MERGE_SLASHES' },
+] as const;
+
 const keySetKinds = [
   { value: 'demo', label: 'Demo keys' },
   { value: 'text', label: 'Own JWKS' },
@@ -36,6 +43,9 @@ function workload({ edited, change }: RequestView): TemplateResult {
         ? textField('Trusted proxies in front', surroundings.numTrustedProxies, (numTrustedProxies) => set({ numTrustedProxies }))
         : nothing}
     </div>
+    ${choiceField('Path normalization', surroundings.pathNormalization, pathNormalizations, (pathNormalization) =>
+      set({ pathNormalization }),
+    )}
     <div class="row">
       ${textField('Root namespace', surroundings.rootNamespace, (rootNamespace) => set({ rootNamespace }))}
       ${textField('Trust domain', surroundings.trustDomain, (trustDomain) => set({ trustDomain }))}

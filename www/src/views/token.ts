@@ -163,7 +163,7 @@ function placeFields(view: TokenView): TemplateResult {
   const change = (next: Place): void => view.change({ ...token, place: next });
   const changeKind = (kind: Place['kind']): void => change(placeOf(kind));
   return html`<div class="place">
-    ${choiceField('Travels in', place.kind, kinds, changeKind)}
+    ${choiceField('Sent in', place.kind, kinds, changeKind)}
     ${textField('Name', place.name, (name) => change({ ...place, name }))}
     ${place.kind === 'header' ? textField('Prefix', place.prefix, (prefix) => change({ ...place, prefix })) : nothing}
   </div>`;

@@ -5,7 +5,7 @@ import type { ReactiveController, ReactiveControllerHost, TemplateResult } from 
 
 import type { Condition, Item, Range, Report, Step } from '../engine.js';
 import * as icons from './icons.js';
-import { prose } from './prose.js';
+import { breakable, prose } from './prose.js';
 
 export interface TraceEvents {
   goTo(range: Range): void;
@@ -26,6 +26,7 @@ export class TraceTree implements ReactiveController {
   #toggled = new Map<string, boolean>();
   #active = '';
   #nodes: Node[] = [];
+  #linked = true;
 
   constructor(host: ReactiveControllerHost & { renderRoot: HTMLElement | DocumentFragment }, events: TraceEvents) {
     this.#host = host;
@@ -41,8 +42,10 @@ export class TraceTree implements ReactiveController {
     this.#active = '';
   }
 
-  render(report: Report): TemplateResult {
+  /** `linked`: the ranges of the report are those of the text in the editor. */
+  render(report: Report, linked: boolean): TemplateResult {
     this.#nodes = [];
+    this.#linked = linked;
     const steps = report.steps.map((step) => this.#step(step, report));
     return html`<ul
       role="tree"
@@ -81,9 +84,10 @@ export class TraceTree implements ReactiveController {
 
   #item(item: Item, step: Step, index: number, report: Report): TemplateResult {
     const key = `${step.id}/${index}`;
+    const range = this.#linked ? item.range : undefined;
     const decisive = report.decided !== undefined && item.range !== undefined && holds(item.range, report.decided);
     const open = item.conditions.length === 0 ? undefined : this.#isOpen(key, decisive || step.items.length === 1);
-    this.#nodes.push({ key, parent: step.id, open, range: item.range });
+    this.#nodes.push({ key, parent: step.id, open, range });
     const conditions = open ? item.conditions.map((condition, at) => this.#condition(condition, key, at)) : [];
     return html`<li
       role="treeitem"
@@ -93,11 +97,11 @@ export class TraceTree implements ReactiveController {
       data-key=${key}
       tabindex=${this.#tabStop(key)}
     >
-      <div class="line" @click=${() => this.#press(key, open, item.range)} @mouseenter=${() => this.#events.point(item.range)}>
+      <div class="line" @click=${() => this.#press(key, open, range)} @mouseenter=${() => this.#events.point(range)}>
         ${open === undefined ? html`<span></span>` : html`<span class="twist">${icons.chevron}</span>`}
-        ${outcomeMark(item.outcome, report.outcome)}
+        ${outcomeMark(item.outcome, step.outcome === 'pass' ? 'allow' : report.outcome)}
         <span><span class="name">${prose(item.title)}</span><span class="text">${prose(item.text)}</span></span>
-        ${this.#lineLink(item.range)}
+        ${this.#lineLink(range)}
       </div>
       ${open ? html`<ul role="group">${conditions}</ul>` : nothing}
     </li>`;
@@ -105,7 +109,8 @@ export class TraceTree implements ReactiveController {
 
   #condition(condition: Condition, parent: string, at: number): TemplateResult {
     const key = `${parent}/${at}`;
-    this.#nodes.push({ key, parent, open: undefined, range: condition.range });
+    const range = this.#linked ? condition.range : undefined;
+    this.#nodes.push({ key, parent, open: undefined, range });
     return html`<li
       role="treeitem"
       aria-level="3"
@@ -115,18 +120,19 @@ export class TraceTree implements ReactiveController {
     >
       <div
         class="line"
-        @click=${() => this.#press(key, undefined, condition.range)}
-        @mouseenter=${() => this.#events.point(condition.range)}
+        @click=${() => this.#press(key, undefined, range)}
+        @mouseenter=${() => this.#events.point(range)}
       >
         ${condition.holds ? mark(icons.pass, 'good-tone', 'holds') : mark(icons.fail, 'error-tone', 'does not hold')}
         <span>
-          <code>${condition.field}</code>
+          <code>${breakable(condition.field, /(?<=\.)/)}</code>
+          ${condition.field.startsWith('when') ? html`<span class="muted">${condition.attribute}</span>` : nothing}
           <span class="values">
             <span class="muted">wanted</span><code>${condition.wanted}</code>
             <span class="muted">got</span><code>${condition.got === '' ? '(nothing)' : condition.got}</code>
           </span>
         </span>
-        ${this.#lineLink(condition.range)}
+        ${this.#lineLink(range)}
       </div>
     </li>`;
   }
@@ -210,7 +216,7 @@ function holds(outer: Range, inner: Range): boolean {
   return outer.start.offset <= inner.start.offset && inner.end.offset <= outer.end.offset;
 }
 
-/** What failed has the colour of the verdict it led to: violet for a token, red for a policy, none when all went well. */
+/** What failed has the colour of the verdict it led to: violet for a token, red for a policy, none when the step or the request went well. */
 function outcomeMark(outcome: Step['outcome'], verdict: Report['outcome']): TemplateResult {
   switch (outcome) {
     case 'pass':

@@ -38,7 +38,8 @@ export function verdictView(view: VerdictView): TemplateResult {
     <div class="answer">${answerText(report)}</div>
     <div class="why"><p class="summary">${staleText(stale)}${prose(report.error ?? report.summary)}</p></div>
     <div class="aside">
-      ${decidedLink(view, outcome, report)} ${stale === 'no' ? expectation(view.expected, report) : nothing}
+      ${decidedLink(view, outcome, report)} ${errorLink(view, outcome)}
+      ${stale === 'no' ? expectation(view.expected, report) : nothing}
       <span class="time" title="Time to compile and decide">${outcome.milliseconds.toFixed(1)} ms</span>
     </div>
   </section>`;
@@ -65,6 +66,15 @@ function staleText(stale: Outcome['stale']): string {
 function decidedLink(view: VerdictView, { stale }: Outcome, { decided }: Report): TemplateResult | typeof nothing {
   if (!decided || stale !== 'no') return nothing;
   return html`<button class="link" @click=${() => view.goTo(decided)}>line ${decided.start.line}</button>`;
+}
+
+/** The first error of policies that do not compile. */
+function errorLink(view: VerdictView, { stale, load }: Outcome): TemplateResult | typeof nothing {
+  const range = load?.diagnostics.find((each) => each.severity === 'error' && each.range)?.range;
+  if (!range || stale !== 'policy') return nothing;
+  return html`<button class="link error-tone" @click=${() => view.goTo(range)}>
+    ${icons.errorMark}<span><span class="text">error in </span>line ${range.start.line}</span>
+  </button>`;
 }
 
 function expectation(expected: number | undefined, report: Report): TemplateResult | typeof nothing {
