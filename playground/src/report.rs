@@ -125,6 +125,7 @@ fn step(loaded: &Loaded, step: &explain::Step) -> Step {
             .iter()
             .map(|condition| Condition {
                 field: condition.field.clone(),
+                attribute: condition.attribute.clone(),
                 wanted: condition.wanted.clone(),
                 got: condition.got.clone(),
                 holds: condition.holds,

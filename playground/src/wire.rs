@@ -269,6 +269,8 @@ wire! {
     Condition [Serialize] {
         /// The policy's field, from the rule down.
         field: String,
+        /// The attribute that it is about, in words.
+        attribute: String,
         /// The values that would satisfy it.
         wanted: String,
         /// The value of the request.
@@ -409,6 +411,7 @@ pub enum TokenPlace {
 /// What came of reading a scenario file.
 #[derive(Debug, Clone, Serialize, Tsify)]
 #[serde(untagged)]
+#[tsify(hashmap_as_object)]
 pub enum ScenarioRead {
     /// It is one.
     Scenario {

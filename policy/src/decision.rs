@@ -143,6 +143,7 @@ impl LocalReply {
                 .strip_prefix(b"application/grpc")
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"+"))
         });
+        let is_head = request.method == b"HEAD";
         let mut headers: Vec<(&'static str, Vec<u8>)> = Vec::new();
         headers.extend(
             self.www_authenticate
@@ -157,7 +158,9 @@ impl LocalReply {
             };
             headers.push(("content-type", b"application/grpc".to_vec()));
             headers.push(("grpc-status", code.to_vec()));
-            headers.push(("grpc-message", self.body.as_bytes().to_vec()));
+            if !is_head {
+                headers.push(("grpc-message", self.body.as_bytes().to_vec()));
+            }
             return SentReply {
                 status: 200,
                 headers,
@@ -165,11 +168,7 @@ impl LocalReply {
             };
         }
         headers.push(("content-type", b"text/plain".to_vec()));
-        let body = if request.method == b"HEAD" {
-            ""
-        } else {
-            self.body
-        };
+        let body = if is_head { "" } else { self.body };
         SentReply {
             status: self.status,
             headers,

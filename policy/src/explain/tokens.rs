@@ -64,15 +64,31 @@ pub(super) fn conclusion(
     let found = place.map_or_else(String::new, |place| {
         format!(" (the token in {})", place_text(place))
     });
+    let all: Vec<&Provider> = set.providers.iter().collect();
     let hint = attempt
         .zip(provider)
         .map_or_else(String::new, |(attempt, provider)| {
-            hint(set, attempt, provider)
+            hint(attempt, provider, &all)
         });
-    (
-        format!("{}{found}{hint}", failure.message()),
-        provider.map(|provider| provider.at.clone()),
-    )
+    let text = format!("{}{found}{hint}", failure.message());
+    let at = provider.map(|provider| {
+        // No single rule is to blame when none of several knows the issuer.
+        let is_about_all = failure == TokenFailure::UnknownIssuer && all.len() > 1;
+        if is_about_all {
+            rules_of(&provider.at)
+        } else {
+            provider.at.clone()
+        }
+    });
+    (text, at)
+}
+
+/// The list that a rule stands in.
+fn rules_of(rule: &Location) -> Location {
+    Location {
+        path: rule.path.parent(),
+        ..rule.clone()
+    }
 }
 
 fn item(set: &PolicySet, attempt: &Attempt) -> Option<Item> {
@@ -81,7 +97,7 @@ fn item(set: &PolicySet, attempt: &Attempt) -> Option<Item> {
     let resource = provider.at.resource.as_ref()?;
     let text = match attempt.outcome {
         Ok(()) => "accepted".to_owned(),
-        Err(failure) => failure.message().to_owned() + &hint(set, attempt, provider),
+        Err(failure) => failure.message().to_owned() + &hint(attempt, provider, &[provider]),
     };
     let issuer = if provider.issuer.is_empty() {
         "any issuer"
@@ -111,20 +127,19 @@ fn place_text(place: &TokenPlace) -> String {
     }
 }
 
-/// What a reader needs to mend the failure: the two values that do not agree.
-fn hint(set: &PolicySet, attempt: &Attempt, provider: &Provider) -> String {
+/// What a reader needs to mend the failure: the two values that do not agree. `asked` are the rules whose
+/// issuers count.
+fn hint(attempt: &Attempt, provider: &Provider, asked: &[&Provider]) -> String {
     match attempt.outcome {
         Err(TokenFailure::UnknownIssuer) => {
             let issuer = attempt.issuer.as_deref().unwrap_or_default();
-            let known: Vec<&str> = set
-                .providers
-                .iter()
-                .map(|provider| provider.issuer.as_str())
-                .collect();
-            format!(
-                ": the token says `{issuer}`, the rules know {}",
-                quoted(known.into_iter())
-            )
+            let known = quoted(asked.iter().map(|provider| provider.issuer.as_str()));
+            let verb = if asked.len() == 1 {
+                "the rule knows"
+            } else {
+                "the rules know"
+            };
+            format!(": the token says `{issuer}`, {verb} {known}")
         }
         Err(TokenFailure::AudienceNotAllowed) => {
             format!(

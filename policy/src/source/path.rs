@@ -31,6 +31,14 @@ impl FieldPath {
         self.with(Segment::Index(index))
     }
 
+    /// This path without its last step; the root stays the root.
+    #[must_use]
+    pub fn parent(&self) -> Self {
+        let mut segments = self.0.clone();
+        segments.pop();
+        Self(segments)
+    }
+
     /// The steps, outermost first.
     pub fn segments(&self) -> &[Segment] {
         &self.0
