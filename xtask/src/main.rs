@@ -51,7 +51,7 @@ fn run(command: &Command) -> Result<bool> {
         Command::Demo(demo) => {
             setup::run(&mut runner)?;
             wasm::run(&runner)?;
-            let demo_line = "run --quiet --package portcullis-tests --bin demo --";
+            let demo_line = "run --package portcullis-tests --bin demo --";
             runner.run(runner.cargo(demo_line).args(demo.words()))?;
         }
     }
