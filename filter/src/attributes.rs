@@ -87,24 +87,35 @@ fn peer_names() -> Option<Vec<Vec<u8>>> {
     Some(peer_names)
 }
 
-/// The workload as Istio describes it in the proxy's node metadata; `None` if it does not.
+/// The workload as Istio describes it in the proxy's node metadata; `None` if it does not, or not in a form
+/// that we know: labels taken as missing would unselect policies that deny.
 pub(crate) fn workload() -> Option<Workload> {
-    let metadata = |key: &str| {
-        let current = host::property(&["xds", "node", "metadata", key])
-            .ok()
-            .flatten();
-        // Envoy before 1.33 knows the node without `xds`.
-        current.or_else(|| host::property(&["node", "metadata", key]).ok().flatten())
-    };
-    let namespace = String::from_utf8(metadata("NAMESPACE")?).ok()?;
+    let namespace = String::from_utf8(metadata("NAMESPACE").ok()??).ok()?;
+    let is_label = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if namespace.is_empty() || !namespace.bytes().all(is_label) {
+        return None;
+    }
+    let bytes = metadata("LABELS").ok()?.unwrap_or_default();
     let mut labels = BTreeMap::new();
-    for (key, value) in pairs(&metadata("LABELS").unwrap_or_default())? {
+    let mut size = 4;
+    for (key, value) in pairs(&bytes)? {
+        size += 10 + key.len() + value.len();
         labels.insert(
             String::from_utf8(key.to_vec()).ok()?,
             String::from_utf8(value.to_vec()).ok()?,
         );
     }
-    Some(Workload { namespace, labels })
+    // A number or a text may start like a map.
+    (bytes.is_empty() || bytes.len() == size).then_some(Workload { namespace, labels })
+}
+
+/// A key of the node's metadata; `None` if it is not there.
+fn metadata(key: &str) -> Result<Option<Vec<u8>>, host::HostError> {
+    match host::property(&["xds", "node", "metadata", key])? {
+        // Envoy before 1.33 knows the node without `xds`.
+        None => host::property(&["node", "metadata", key]),
+        found => Ok(found),
+    }
 }
 
 /// Reads the ABI's form of a map: a count, the sizes of all keys and values, then these, each with a NUL.

@@ -8,7 +8,6 @@
 
 use std::ptr;
 
-use proxy_wasm::hostcalls;
 use proxy_wasm::types::LogLevel;
 
 /// The status of a host call that worked.
@@ -55,6 +54,7 @@ unsafe extern "C" {
     ) -> u32;
     fn proxy_get_current_time_nanoseconds(time: *mut u64) -> u32;
     fn proxy_get_log_level(level: *mut u32) -> u32;
+    fn proxy_log(level: u32, message: *const u8, message_size: usize) -> u32;
     fn proxy_send_local_response(
         status: u32,
         details: *const u8,
@@ -130,10 +130,23 @@ pub(crate) fn now() -> Result<u64, HostError> {
     Ok(nanoseconds / 1_000_000_000)
 }
 
-/// Writes one line to Envoy's log.
+/// Writes one line to Envoy's log. Control characters are shown as such, since a line feed would start a
+/// line that nobody wrote.
 pub(crate) fn log(level: LogLevel, line: &str) {
+    let shown = |character: char| {
+        if character.is_control() {
+            char::REPLACEMENT_CHARACTER
+        } else {
+            character
+        }
+    };
+    let message: String = "portcullis: "
+        .chars()
+        .chain(line.chars().map(shown))
+        .collect();
     // A line that Envoy does not take is lost; a request must not fail for it.
-    let _lost = hostcalls::log(level, &format!("portcullis: {line}"));
+    // SAFETY: the message is valid for the call.
+    let _lost = unsafe { proxy_log(level as u32, message.as_ptr(), message.len()) };
 }
 
 /// Whether Envoy writes lines of `level` to its log.

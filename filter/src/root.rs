@@ -33,13 +33,7 @@ impl RootContext for Root {
             }
         };
         let proxy = attributes::workload();
-        if config.workload.is_none() && proxy.is_none() {
-            host::log(
-                LogLevel::Error,
-                "error[missing-field]: workload: the proxy's node metadata has no NAMESPACE; give `workload`",
-            );
-            return false;
-        }
+        let is_known = config.workload.is_some() || proxy.is_some();
         let compiled = compile(
             &config.resources,
             &config.setting(proxy.unwrap_or_default()),
@@ -51,6 +45,13 @@ impl RootContext for Root {
                 Severity::Info => LogLevel::Info,
             };
             host::log(level, &diagnostic.to_string());
+        }
+        if !is_known {
+            host::log(
+                LogLevel::Error,
+                "error[missing-field]: workload: the proxy's node metadata names no namespace that can be read; give `workload`",
+            );
+            return false;
         }
         match compiled.set {
             Some(set) => {

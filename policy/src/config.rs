@@ -32,7 +32,7 @@ impl Config {
                 &["policies", "mesh", "workload", "jwks", "extensionProviders"],
             );
             let policies = decoder.list(&object, "policies").unwrap_or_default();
-            if !object.names("policies") {
+            if object.field("policies").is_none() {
                 decoder.missing(&object, "policies");
             }
             config.resources =
@@ -100,10 +100,10 @@ pub(crate) fn mesh(decoder: &mut Decoder, object: &Object<'_>) -> Mesh {
         &object,
         &["rootNamespace", "trustDomain", "trustDomainAliases"],
     );
-    if let Some(text) = decoder.string(&object, "rootNamespace") {
+    if let Some(text) = decoder.filled_string(&object, "rootNamespace") {
         mesh.root_namespace = text.text;
     }
-    if let Some(text) = decoder.string(&object, "trustDomain") {
+    if let Some(text) = decoder.filled_string(&object, "trustDomain") {
         mesh.trust_domain = text.text;
     }
     mesh.trust_domain_aliases = decoder
@@ -120,7 +120,10 @@ pub(crate) fn workload(decoder: &mut Decoder, object: &Object<'_>) -> Option<Wor
         .field("workload")
         .and_then(|field| decoder.object(&field))?;
     decoder.known_fields(&object, &["namespace", "labels"]);
-    let namespace = decoder.required_string(&object, "namespace")?.text;
+    if object.field("namespace").is_none() {
+        decoder.missing(&object, "namespace");
+    }
+    let namespace = decoder.filled_string(&object, "namespace")?.text;
     let labels: BTreeMap<String, String> = decoder
         .string_map(&object, "labels")
         .unwrap_or_default()

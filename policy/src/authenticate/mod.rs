@@ -90,6 +90,7 @@ pub fn authenticate(
         request,
         verifier,
         result: Authenticated::default(),
+        judged: Vec::new(),
     };
     for header in &set.output_headers {
         run.result.edits.remove(header);
@@ -106,6 +107,16 @@ struct Run<'a, V> {
     request: &'a Request<'a>,
     verifier: &'a V,
     result: Authenticated,
+    /// The tokens that a rule has judged already. Several rules ask twice, and a header may repeat a token:
+    /// a signature costs too much to be checked again.
+    judged: Vec<Judged>,
+}
+
+/// What a rule says of a token: the same at every look within one request.
+struct Judged {
+    provider: usize,
+    token: Vec<u8>,
+    outcome: Result<(), TokenFailure>,
 }
 
 impl<V: SignatureVerifier> Run<'_, V> {
@@ -183,7 +194,7 @@ impl<V: SignatureVerifier> Run<'_, V> {
         for (place, location, token) in tokens.into_iter().rev() {
             let parsed = Jws::parse(&token);
             let outcome = match &parsed {
-                Ok(jws) => check(provider, jws, self.request.now, self.verifier),
+                Ok(jws) => self.judge(index, provider, token, jws),
                 Err(failure) => Err(*failure),
             };
             self.result.attempts.push(Attempt {
@@ -206,6 +217,30 @@ impl<V: SignatureVerifier> Run<'_, V> {
             )));
         }
         Ok(())
+    }
+
+    /// The rule's word on a token, remembered.
+    fn judge(
+        &mut self,
+        index: usize,
+        provider: &Provider,
+        token: Vec<u8>,
+        jws: &Jws,
+    ) -> Result<(), TokenFailure> {
+        let known = self
+            .judged
+            .iter()
+            .find(|known| known.provider == index && known.token == token);
+        if let Some(known) = known {
+            return known.outcome;
+        }
+        let outcome = check(provider, jws, self.request.now, self.verifier);
+        self.judged.push(Judged {
+            provider: index,
+            token,
+            outcome,
+        });
+        outcome
     }
 }
 

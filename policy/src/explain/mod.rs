@@ -162,7 +162,7 @@ impl Observer for Trace<'_> {
 
     fn clause(&mut self, part: Part, clause: &Clause, holds: bool) {
         self.conditions
-            .push(show::condition(self.walk, part, clause, holds));
+            .push(show::condition(self.set, self.walk, part, clause, holds));
     }
 
     fn rule(&mut self, id: RuleId, matched: bool) {

@@ -7,7 +7,7 @@ use super::Condition;
 use crate::diagnostic::Location;
 use crate::evaluate::{Part, Walk};
 use crate::matcher::StringMatcher;
-use crate::policy_set::{Clause, PathMatcher, Test};
+use crate::policy_set::{Clause, PathMatcher, PolicySet, Test, TokenPlace};
 use crate::request::Attribute;
 
 /// Longer texts are cut, in characters.
@@ -22,12 +22,18 @@ const SECRET: [&[u8]; 5] = [
     b"x-forwarded-access-token",
 ];
 
-pub(super) fn condition(walk: Walk<'_>, part: Part, clause: &Clause, holds: bool) -> Condition {
+pub(super) fn condition(
+    set: &PolicySet,
+    walk: Walk<'_>,
+    part: Part,
+    clause: &Clause,
+    holds: bool,
+) -> Condition {
     Condition {
         field: String::new(),
         attribute: attribute(&clause.test),
-        wanted: clip(&wanted(clause)),
-        got: clip(&got(walk, &clause.test)),
+        wanted: clip(&wanted(set, clause)),
+        got: clip(&got(set, walk, &clause.test)),
         holds,
         at: Location {
             path: clause.at.clone(),
@@ -62,7 +68,7 @@ fn attribute(test: &Test) -> String {
     }
 }
 
-fn wanted(clause: &Clause) -> String {
+fn wanted(set: &PolicySet, clause: &Clause) -> String {
     let values: Vec<String> = match &clause.test {
         Test::PeerName(values) => texts(values),
         Test::SourceIp(values) | Test::RemoteIp(values) | Test::DestinationIp(values) => {
@@ -74,7 +80,7 @@ fn wanted(clause: &Clause) -> String {
         | Test::Method(values)
         | Test::Claim { values, .. } => texts(values),
         Test::Header { name, values } => {
-            if is_secret(name) && values.iter().any(|value| *value != StringMatcher::Present) {
+            if is_secret(set, name) && values.iter().any(|value| *value != StringMatcher::Present) {
                 vec!["a certain value".into()]
             } else {
                 texts(values)
@@ -100,9 +106,13 @@ fn texts<T: Display>(values: &[T]) -> Vec<String> {
     values.iter().map(ToString::to_string).collect()
 }
 
-fn got(walk: Walk<'_>, test: &Test) -> String {
+fn got(set: &PolicySet, walk: Walk<'_>, test: &Test) -> String {
     let request = walk.view.request;
-    let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    // A character has four bytes at most; what is beyond is not shown.
+    let lossy = |bytes: &[u8]| {
+        let shown = bytes.get(..4 * (MAX_SHOWN + 1)).unwrap_or(bytes);
+        String::from_utf8_lossy(shown).into_owned()
+    };
     match test {
         Test::PeerName(_) => match request.peer_names {
             Attribute::Known([]) => "none".into(),
@@ -128,11 +138,13 @@ fn got(walk: Walk<'_>, test: &Test) -> String {
         Test::Host(_) => request.authority.map_or_else(|| "none".into(), lossy),
         Test::Method(_) => lossy(request.method),
         Test::Path(_) => lossy(walk.view.path_only()),
+        // The query is where tokens may be.
+        Test::Header { name, .. } if name.as_ref() == b":path" => lossy(walk.view.path_only()),
         Test::Header { name, .. } => {
             let values: Vec<String> = walk.view.values(name).map(lossy).collect();
             if values.is_empty() {
                 "no such header".into()
-            } else if is_secret(name) {
+            } else if is_secret(set, name) {
                 "a value that is not shown".into()
             } else {
                 values.join(" and ")
@@ -171,13 +183,20 @@ fn unreadable() -> String {
     "nothing: it cannot be read here".into()
 }
 
-fn is_secret(name: &[u8]) -> bool {
+/// Headers that carry credentials by their nature, and those in which the rules look for tokens.
+fn is_secret(set: &PolicySet, name: &[u8]) -> bool {
+    let mut places = set.providers.iter().flat_map(|one| one.places.iter());
     SECRET.contains(&name)
+        || places.any(
+            |place| matches!(place, TokenPlace::Header { name: one, .. } if one.as_ref() == name),
+        )
 }
 
-fn clip(text: &str) -> String {
+/// One line of a sensible length: what a client sent may be long, or look like lines of a log.
+pub(super) fn clip(text: &str) -> String {
     let one_line: String = text
         .chars()
+        .take(MAX_SHOWN + 1)
         .map(|character| {
             if character.is_control() {
                 '\u{fffd}'

@@ -1,5 +1,6 @@
 //! The token step in words.
 
+use super::show::clip;
 use super::{Item, Outcome, Stage, Step};
 use crate::authenticate::{Attempt, Authenticated, TokenFailure};
 use crate::diagnostic::Location;
@@ -33,7 +34,7 @@ pub(super) fn step(set: &PolicySet, who: &Authenticated) -> Step {
         ),
         (None, Some(payload)) => {
             let principal = match (payload.text("iss"), payload.text("sub")) {
-                (Some(issuer), Some(subject)) => format!("principal {issuer}/{subject}"),
+                (Some(issuer), Some(subject)) => clip(&format!("principal {issuer}/{subject}")),
                 _ => "no principal: the token lacks `iss` or `sub`".into(),
             };
             (Outcome::Pass, format!("a token is accepted; {principal}"))
@@ -132,7 +133,7 @@ fn place_text(place: &TokenPlace) -> String {
 fn hint(attempt: &Attempt, provider: &Provider, asked: &[&Provider]) -> String {
     match attempt.outcome {
         Err(TokenFailure::UnknownIssuer) => {
-            let issuer = attempt.issuer.as_deref().unwrap_or_default();
+            let issuer = clip(attempt.issuer.as_deref().unwrap_or_default());
             let known = quoted(asked.iter().map(|provider| provider.issuer.as_str()));
             let verb = if asked.len() == 1 {
                 "the rule knows"
@@ -148,7 +149,7 @@ fn hint(attempt: &Attempt, provider: &Provider, asked: &[&Provider]) -> String {
             )
         }
         Err(TokenFailure::NoMatchingKey) => {
-            let key_id = attempt.key_id.as_deref().unwrap_or_default();
+            let key_id = clip(attempt.key_id.as_deref().unwrap_or_default());
             format!(
                 ": the token names key `{key_id}`, the set has {}",
                 quoted(provider.keys.ids())

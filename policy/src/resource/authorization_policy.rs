@@ -131,7 +131,7 @@ impl AuthorizationPolicy {
         let scope = Scope::decode(decoder, &spec);
         let action = action(decoder, &spec)?;
         let dry_run = dry_run(decoder, &metadata, action);
-        if action == Action::Deny && !spec.names("rules") {
+        if action == Action::Deny && spec.field("rules").is_none() {
             decoder.error(
                 Code::MissingField,
                 &spec.at().key("rules"),

@@ -156,6 +156,20 @@ impl Decoder {
         self.string(object, key)
     }
 
+    /// The string under `key`, which is not empty; `None` if it is absent.
+    pub fn filled_string(&mut self, object: &Object<'_>, key: &str) -> Option<Text> {
+        let text = self.string(object, key)?;
+        if text.text.is_empty() {
+            self.error(
+                Code::EmptyValue,
+                &text.at,
+                format!("`{key}` is empty"),
+                "fill it or remove it",
+            );
+        }
+        Some(text)
+    }
+
     /// Reports a field that must be there and is not.
     pub fn missing(&mut self, object: &Object<'_>, key: &str) {
         self.report_at(

@@ -75,14 +75,13 @@ impl Resources {
 
     fn read_one(&mut self, document: Option<usize>, node: &Node, path: &FieldPath) {
         let text = |key: &str| node.get(key).and_then(Node::as_str);
-        if text("kind").is_some_and(|kind| kind == "List") && node.get("items").is_some() {
-            let items = path.key("items");
-            if let Some(crate::source::Value::Sequence(list)) =
+        if text("kind").is_some_and(|kind| kind == "List")
+            && let Some(crate::source::Value::Sequence(list)) =
                 node.get("items").map(|node| &node.value)
-            {
-                for (index, item) in list.iter().enumerate() {
-                    self.read_one(document, item, &items.index(index));
-                }
+        {
+            let items = path.key("items");
+            for (index, item) in list.iter().enumerate() {
+                self.read_one(document, item, &items.index(index));
             }
             return;
         }
@@ -171,6 +170,22 @@ fn read_resource(decoder: &mut Decoder, node: &Node) -> Option<Resource> {
             &kind.at,
             format!("`{}` is not enforced yet", kind.text),
             "remove it here; leaving it out silently would decide differently from the cluster",
+        );
+        return None;
+    }
+    let decides = matches!(
+        kind.text.as_str(),
+        "AuthorizationPolicy" | "RequestAuthentication" | "List"
+    );
+    if group != "security.istio.io" && decides {
+        decoder.error(
+            Code::UnknownKind,
+            &api_version.at,
+            format!(
+                "`{}` of `{}` is not one of Istio's security API",
+                kind.text, api_version.text
+            ),
+            "use security.istio.io/v1, and a list under `items` of a List",
         );
         return None;
     }
