@@ -294,22 +294,15 @@ fn without_dot_parameters(path: &[u8]) -> Vec<u8> {
     segments.join(&b'/')
 }
 
-/// Backslashes become slashes, escapes of unreserved characters (RFC 3986 section 2.3) the character.
+/// Backslashes become slashes, escapes of unreserved characters (RFC 3986 section 2.3) the character. A `%`
+/// that starts no escape stays, unless what is decoded behind it would make it one: then it is escaped.
 fn decode_unreserved(path: &[u8]) -> Result<Vec<u8>, RefusedPath> {
     let mut decoded = Vec::with_capacity(path.len());
+    let mut stray = None;
     let mut rest = path;
     while let [first, tail @ ..] = rest {
         let escaped = match rest {
-            [b'%', high, low, ..] => {
-                let digit = |byte: u8| {
-                    char::from(byte)
-                        .to_digit(16)
-                        .and_then(|digit| u8::try_from(digit).ok())
-                };
-                digit(*high)
-                    .zip(digit(*low))
-                    .map(|(high, low)| high << 4 | low)
-            }
+            [b'%', high, low, ..] => hex(*high, *low),
             _ => None,
         };
         match escaped {
@@ -317,14 +310,42 @@ fn decode_unreserved(path: &[u8]) -> Result<Vec<u8>, RefusedPath> {
             Some(byte) if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) => {
                 decoded.push(byte);
                 rest = tail.get(2..).unwrap_or_default();
+                if let Some(at) = stray
+                    && starts_escape(&decoded, at, rest)
+                {
+                    decoded.splice(at..=at, *b"%25");
+                    stray = None;
+                }
             }
             _ => {
+                if *first == b'%' && escaped.is_none() {
+                    stray = Some(decoded.len());
+                }
                 decoded.push(if *first == b'\\' { b'/' } else { *first });
                 rest = tail;
             }
         }
     }
     Ok(decoded)
+}
+
+fn hex(high: u8, low: u8) -> Option<u8> {
+    let digit = |byte: u8| {
+        char::from(byte)
+            .to_digit(16)
+            .and_then(|digit| u8::try_from(digit).ok())
+    };
+    digit(high)
+        .zip(digit(low))
+        .map(|(high, low)| high << 4 | low)
+}
+
+/// Whether the `%` at `at`, with what was just decoded and what comes next, reads as an escape.
+fn starts_escape(decoded: &[u8], at: usize, next: &[u8]) -> bool {
+    match (decoded.get(at + 1..), next) {
+        (Some([high]), [low, ..]) | (Some([high, low]), _) => hex(*high, *low).is_some(),
+        _ => false,
+    }
 }
 
 /// RFC 3986 section 5.2.4; empty segments are kept.
@@ -398,6 +419,13 @@ mod tests {
         check("/a{b}?c={d}/../e", "/a%7Bb%7D?c={d}/../e");
         check("/a#b", "/a");
         check("*", "*");
+        check("/%%361", "/%2561");
+        check("/%6%31", "/%2561");
+        check("/x%%32fy", "/x%252fy");
+        check("/%%30%30", "/%2500");
+        check("/%%36x", "/%6x");
+        check("/%6x%31", "/%6x1");
+        check("/%", "/%");
     }
 
     #[test]
