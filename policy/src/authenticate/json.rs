@@ -106,18 +106,35 @@ pub(crate) fn member<'j>(members: &'j [(String, Json)], key: &str) -> Option<&'j
         .map(|(_, value)| value)
 }
 
+/// As C's `%g` with 15 digits, or with 17 if the number needs them to be read back: protobuf's way.
 fn write_number(value: f64, into: &mut String) {
-    let written = if value != 0.0 && !(1e-6..1e21).contains(&value.abs()) {
-        let text = format!("{value:e}");
-        let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-        let (sign, digits) = exponent
-            .strip_prefix('-')
-            .map_or(('+', exponent), |digits| ('-', digits));
-        write!(into, "{mantissa}e{sign}{digits:0>2}")
+    let short = format!("{value:.14e}");
+    let is_exact = short.parse() == Ok(value);
+    let (text, digits) = if is_exact {
+        (short, 15)
     } else {
-        write!(into, "{value}")
+        (format!("{value:.16e}"), 17)
     };
-    debug_assert!(written.is_ok(), "writing to a String cannot fail");
+    let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or_default();
+    if (-4..digits).contains(&exponent) {
+        let decimals = usize::try_from(digits - 1 - exponent).unwrap_or_default();
+        into.push_str(without_zeros(&format!("{value:.decimals$}")));
+    } else {
+        let sign = if exponent < 0 { '-' } else { '+' };
+        into.push_str(without_zeros(mantissa));
+        let written = write!(into, "e{sign}{:02}", exponent.unsigned_abs());
+        debug_assert!(written.is_ok(), "writing to a String cannot fail");
+    }
+}
+
+/// A decimal number without the zeros that end its fraction.
+fn without_zeros(number: &str) -> &str {
+    if number.contains('.') {
+        number.trim_end_matches('0').trim_end_matches('.')
+    } else {
+        number
+    }
 }
 
 fn write_string(text: &str, into: &mut String) {
@@ -427,8 +444,30 @@ mod tests {
         );
         accepts(
             r#"{"a":12345678901234567890,"b":1e-400,"c":1e21}"#,
-            r#"{"a":12345678901234567000,"b":0,"c":1e+21}"#,
+            r#"{"a":1.2345678901234567e+19,"b":0,"c":1e+21}"#,
         );
+    }
+
+    #[test]
+    fn prints_numbers_as_protobuf_prints_them() {
+        for (json, printed) in [
+            ("7", "7"),
+            ("-1.5", "-1.5"),
+            ("0.1", "0.1"),
+            ("100000000000000", "100000000000000"),
+            ("1e15", "1e+15"),
+            ("12345678901234568", "12345678901234568"),
+            ("123456789012345680", "1.2345678901234568e+17"),
+            ("0.0001", "0.0001"),
+            ("0.00001", "1e-05"),
+            ("1e300", "1e+300"),
+            ("0.30000000000000004", "0.30000000000000004"),
+        ] {
+            accepts(
+                &format!("{{\"a\":{json}}}"),
+                &format!("{{\"a\":{printed}}}"),
+            );
+        }
     }
 
     #[test]
