@@ -7,6 +7,7 @@ pub mod client;
 pub mod corpus;
 pub mod drivers;
 pub mod envoy;
+pub mod fuzz;
 pub mod http;
 pub mod manifests;
 pub mod oracle;

@@ -9,7 +9,9 @@ usage: cargo xtask <command>
   budgets    compare the sizes of what was built with their budgets
   test       all of it, and every test; ends with the count
   demo       show Portcullis in a real Envoy
-             [--example NAME] [--once] [--slow] [--port N]";
+             [--example NAME] [--once] [--slow] [--port N]
+  fuzz-decisions  compare random decisions of the core and the filter with those of Envoy's own filters
+             [--cases N] [--seed S]";
 
 /// A parsed command line.
 #[derive(Debug, PartialEq, Eq)]
@@ -20,6 +22,8 @@ pub(crate) enum Command {
     Budgets,
     Test,
     Demo(Demo),
+    /// Flags of the program that does it, which that one interprets.
+    FuzzDecisions(Vec<String>),
 }
 
 /// Flags of the demo, which the demo itself interprets.
@@ -60,6 +64,7 @@ pub(crate) fn parse(words: &[String]) -> Result<Command, String> {
         "budgets" => Command::Budgets,
         "test" => Command::Test,
         "demo" => return demo(rest).map(Command::Demo),
+        "fuzz-decisions" => return fuzz_decisions(rest).map(Command::FuzzDecisions),
         _ => return Err(format!("there is no command `{name}`")),
     };
     match rest.first() {
@@ -87,6 +92,23 @@ fn demo(words: &[String]) -> Result<Demo, String> {
         }
     }
     Ok(demo)
+}
+
+fn fuzz_decisions(words: &[String]) -> Result<Vec<String>, String> {
+    for pair in words.chunks(2) {
+        match pair {
+            [flag, number] if flag == "--cases" || flag == "--seed" => {
+                let number: Result<u64, _> = number.parse();
+                number.map_err(|_| format!("`{flag}` needs a number"))?;
+            }
+            [flag] if flag == "--cases" || flag == "--seed" => {
+                return Err(format!("`{flag}` needs a number"));
+            }
+            [word, ..] => return Err(format!("`fuzz-decisions` takes no `{word}`")),
+            [] => {}
+        }
+    }
+    Ok(words.to_vec())
 }
 
 #[cfg(test)]
@@ -144,5 +166,21 @@ mod tests {
         check_refused("demo --example --once", "`--example` needs a name");
         check_refused("demo --port 65536", "`--port` needs a number up to 65535");
         check_refused("demo --fast", "`demo` takes no `--fast`");
+    }
+
+    #[test]
+    fn random_decisions_take_a_number_and_a_seed() {
+        check("fuzz-decisions", Command::FuzzDecisions(Vec::new()));
+        let words = ["--cases", "100", "--seed", "7"].map(str::to_owned);
+        check(
+            "fuzz-decisions --cases 100 --seed 7",
+            Command::FuzzDecisions(words.to_vec()),
+        );
+        check_refused("fuzz-decisions --seed", "`--seed` needs a number");
+        check_refused("fuzz-decisions --seed x", "`--seed` needs a number");
+        check_refused(
+            "fuzz-decisions --fast",
+            "`fuzz-decisions` takes no `--fast`",
+        );
     }
 }

@@ -54,6 +54,12 @@ fn run(command: &Command) -> Result<bool> {
             let demo_line = "run --package portcullis-tests --bin demo --";
             runner.run(runner.cargo(demo_line).args(demo.words()))?;
         }
+        Command::FuzzDecisions(flags) => {
+            setup::run(&mut runner)?;
+            wasm::filter_alone(&runner)?;
+            let fuzz_line = "run --package portcullis-tests --bin fuzz-decisions --";
+            runner.run(runner.cargo(fuzz_line).args(flags))?;
+        }
     }
     Ok(true)
 }

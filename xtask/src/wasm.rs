@@ -27,10 +27,7 @@ pub(crate) fn generated() -> PathBuf {
 
 /// Builds everything, in the order of its dependencies.
 pub(crate) fn run(runner: &Runner) -> Result<()> {
-    runner.run(
-        &mut runner.cargo("build --release --target wasm32-wasip1 --package portcullis-filter"),
-    )?;
-    strip(&filter())?;
+    filter_alone(runner)?;
     let target = "wasm32-unknown-unknown";
     let modules = "--package portcullis-playground --package portcullis-mint";
     runner.run(&mut runner.cargo(&format!(
@@ -49,6 +46,14 @@ pub(crate) fn run(runner: &Runner) -> Result<()> {
             .args(["run", "build"])
             .current_dir(root().join("www")),
     )
+}
+
+/// Builds the filter.
+pub(crate) fn filter_alone(runner: &Runner) -> Result<()> {
+    runner.run(
+        &mut runner.cargo("build --release --target wasm32-wasip1 --package portcullis-filter"),
+    )?;
+    strip(&filter())
 }
 
 /// Writes a module with its JavaScript and its TypeScript declarations, for `--target web`.
