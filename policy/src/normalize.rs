@@ -180,6 +180,9 @@ pub fn headers<'h>(
     let mut headers: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
     for (name, value) in lines {
         let name = name.to_ascii_lowercase();
+        if name == b"referer" && !is_referer(value) {
+            continue;
+        }
         let earlier = headers.iter_mut().find(|(known, _)| {
             *known == name && JOINED.iter().any(|joined| joined.as_bytes() == name)
         });
@@ -195,6 +198,30 @@ pub fn headers<'h>(
         }
     }
     headers
+}
+
+/// Whether Envoy keeps a `referer`: an absolute URL without user and fragment, or a relative reference whose
+/// first segment has no colon (RFC 9110 section 10.1.3).
+fn is_referer(value: &[u8]) -> bool {
+    let is_query =
+        |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:@/?".contains(byte);
+    let text = String::from_utf8_lossy(value);
+    let absolute = text.split_once("://").filter(|(scheme, rest)| {
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        let host = authority.rsplit('@').next().unwrap_or_default();
+        let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
+        !scheme.is_empty()
+            && scheme.bytes().all(|byte| byte.is_ascii_alphabetic())
+            && !host.is_empty()
+            && host.bytes().all(is_host)
+            && rest.bytes().all(|byte| byte > b' ' && byte != 0x7f)
+    });
+    if let Some((_, rest)) = absolute {
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        return !rest.contains('#') && !authority.contains('@');
+    }
+    let first_segment = value.split(|byte| *byte == b'/').next().unwrap_or_default();
+    !first_segment.contains(&b':') && value.iter().all(is_query)
 }
 
 /// The client's address behind trusted hops. `headers` are those of [`headers`].
@@ -480,6 +507,24 @@ mod tests {
             text,
             ["authorization=a,b", "x-foo=1", "x-foo=2", "cookie=c=1"]
         );
+    }
+
+    #[test]
+    fn a_referer_that_is_none_is_dropped() {
+        for (value, kept) in [
+            ("", true),
+            ("https://example.com/a?b=c", true),
+            ("/a/b:c?d", true),
+            ("a", true),
+            ("e t", false),
+            ("a:b/c", false),
+            ("https://example.com/a#b", false),
+            ("https://user@example.com/", false),
+            ("https://exa mple.com/", false),
+            ("/a#b", false),
+        ] {
+            assert_eq!(is_referer(value.as_bytes()), kept, "{value}");
+        }
     }
 
     #[test]
