@@ -180,9 +180,6 @@ pub fn headers<'h>(
     let mut headers: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
     for (name, value) in lines {
         let name = name.to_ascii_lowercase();
-        if name == b"referer" && !is_referer(value) {
-            continue;
-        }
         let earlier = headers.iter_mut().find(|(known, _)| {
             *known == name && JOINED.iter().any(|joined| joined.as_bytes() == name)
         });
@@ -197,31 +194,55 @@ pub fn headers<'h>(
             }
         }
     }
+    headers.retain(|(name, value)| name != b"referer" || is_referer(value));
     headers
 }
 
 /// Whether Envoy keeps a `referer`: an absolute URL without user and fragment, or a relative reference whose
 /// first segment has no colon (RFC 9110 section 10.1.3).
 fn is_referer(value: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(value);
+    if let Some(rest) = after_scheme(&text)
+        && let Some((user, fragment)) = user_and_fragment(rest)
+    {
+        return user.is_empty() && fragment.is_empty();
+    }
     let is_query =
         |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:@/?".contains(byte);
-    let text = String::from_utf8_lossy(value);
-    let absolute = text.split_once("://").filter(|(scheme, rest)| {
-        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-        let host = authority.rsplit('@').next().unwrap_or_default();
-        let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
-        !scheme.is_empty()
-            && scheme.bytes().all(|byte| byte.is_ascii_alphabetic())
-            && !host.is_empty()
-            && host.bytes().all(is_host)
-            && rest.bytes().all(|byte| byte > b' ' && byte != 0x7f)
-    });
-    if let Some((_, rest)) = absolute {
-        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-        return !rest.contains('#') && !authority.contains('@');
-    }
     let first_segment = value.split(|byte| *byte == b'/').next().unwrap_or_default();
     !first_segment.contains(&b':') && value.iter().all(is_query)
+}
+
+/// What follows the `://` of an absolute URL.
+fn after_scheme(url: &str) -> Option<&str> {
+    let (scheme, rest) = url.split_once("://")?;
+    let is_scheme = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+    (scheme.starts_with(|first: char| first.is_ascii_alphabetic()) && scheme.bytes().all(is_scheme))
+        .then_some(rest)
+}
+
+/// User and fragment of what follows a scheme; `None` if it is no authority, path and query.
+fn user_and_fragment(rest: &str) -> Option<(&str, &str)> {
+    let (rest, fragment) = rest.split_once('#').unwrap_or((rest, ""));
+    let authority = rest.split(['/', '?']).next()?;
+    let (user, host) = authority.rsplit_once('@').unwrap_or(("", authority));
+    let (host, port) = match host.strip_prefix('[') {
+        Some(literal) => {
+            let (address, port) = literal.split_once(']')?;
+            address.parse::<std::net::Ipv6Addr>().ok()?;
+            (address, port.strip_prefix(':'))
+        }
+        None => match host.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (host, None),
+        },
+    };
+    let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b"-.:".contains(&byte);
+    let is_right = !host.is_empty()
+        && host.bytes().all(is_host)
+        && port.is_none_or(|port| port.parse::<u16>().is_ok())
+        && rest.bytes().all(|byte| byte.is_ascii_graphic());
+    is_right.then_some((user, fragment))
 }
 
 /// The client's address behind trusted hops. `headers` are those of [`headers`].
@@ -514,14 +535,28 @@ mod tests {
         for (value, kept) in [
             ("", true),
             ("https://example.com/a?b=c", true),
+            ("android-app://x.y/", true),
+            ("git+ssh://h/", true),
+            ("http://[::1]/", true),
+            ("http://a/<b>", true),
+            ("http://@a/#", true),
             ("/a/b:c?d", true),
-            ("a", true),
+            ("a%", true),
             ("e t", false),
             ("a:b/c", false),
+            ("1http://a/", false),
             ("https://example.com/a#b", false),
             ("https://user@example.com/", false),
             ("https://exa mple.com/", false),
+            ("http://a/\u{e9}", false),
+            ("http://a_b/", false),
+            ("http://h:65536/", false),
+            ("http://h:/", false),
+            ("http://[zz]/", false),
+            ("http:///x", false),
+            ("?:", false),
             ("/a#b", false),
+            ("a|b", false),
         ] {
             assert_eq!(is_referer(value.as_bytes()), kept, "{value}");
         }
