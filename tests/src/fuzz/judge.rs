@@ -205,16 +205,17 @@ fn compare_upstream(filter: &Outcome, oracle: &Outcome) -> Vec<String> {
 /// query, Envoy decodes and sorts the others, and ours leaves them as they are, on purpose.
 fn comparable(path: &str) -> (String, Vec<String>) {
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
-    let query = without_tokens(query);
-    let mut pieces: Vec<String> = query.split('&').map(decoded).collect();
+    let pieces = query
+        .split('&')
+        .map(|piece| without_tokens(&decoded(piece)));
+    let mut pieces: Vec<String> = pieces.collect();
     pieces.retain(|piece| !piece.is_empty());
     pieces.sort();
     (path.to_owned(), pieces)
 }
 
-/// A parameter without escapes, without the `=` of one that is empty, and without the space that a codec trims.
+/// A parameter without escapes, without the space that a codec trims, and without the `=` of one that is empty.
 fn decoded(piece: &str) -> String {
-    let piece = piece.trim_end_matches('=');
     let mut bytes = Vec::new();
     let mut rest = piece.as_bytes();
     while let [first, tail @ ..] = rest {
@@ -228,7 +229,8 @@ fn decoded(piece: &str) -> String {
             rest = tail;
         }
     }
-    String::from_utf8_lossy(&bytes).trim().to_owned()
+    let text = String::from_utf8_lossy(&bytes);
+    text.trim().trim_end_matches('=').to_owned()
 }
 
 /// The text with every run of characters that may be a token as `TOKEN`: each driver mints its own, at its own
