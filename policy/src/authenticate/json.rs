@@ -148,14 +148,25 @@ fn write_string(text: &str, into: &mut String) {
             '\t' => into.push_str("\\t"),
             '\u{8}' => into.push_str("\\b"),
             '\u{c}' => into.push_str("\\f"),
-            '<' | '>' | '\0'..='\u{1f}' | '\u{7f}' => {
-                let written = write!(into, "\\u{:04x}", u32::from(character));
-                debug_assert!(written.is_ok(), "writing to a String cannot fail");
+            _ if is_escaped(character) => {
+                for unit in character.encode_utf16(&mut [0; 2]) {
+                    let written = write!(into, "\\u{unit:04x}");
+                    debug_assert!(written.is_ok(), "writing to a String cannot fail");
+                }
             }
             _ => into.push(character),
         }
     }
     into.push('"');
+}
+
+/// What protobuf does not print as it is: control characters, what is invisible, and what HTML reads as markup.
+fn is_escaped(character: char) -> bool {
+    matches!(character,
+        '<' | '>' | '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{ad}' | '\u{600}'..='\u{603}' | '\u{6dd}'
+        | '\u{70f}' | '\u{17b4}'..='\u{17b5}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{2064}' | '\u{206a}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
+        | '\u{1d173}'..='\u{1d17a}' | '\u{e0001}' | '\u{e0020}'..='\u{e007f}')
 }
 
 struct Parser<'t> {
