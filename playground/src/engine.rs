@@ -80,7 +80,7 @@ fn decide(loaded: &Loaded, input: &RequestInput) -> Report {
         let explanation = explain(&loaded.set, request, &who);
         report::report(loaded, request, &who, &explanation, &raw_path)
     });
-    outcome.unwrap_or_else(|_| report::refused())
+    outcome.unwrap_or_else(report::refused)
 }
 
 fn incoming(input: &RequestInput) -> Result<Incoming, String> {

@@ -70,10 +70,13 @@ pub(crate) fn cannot_decide(error: &str) -> Report {
     }
 }
 
-pub(crate) fn refused() -> Report {
+pub(crate) fn refused(refused: normalize::Refused) -> Report {
     Report {
-        summary: "the proxy refuses the path before any policy is asked: it holds a NUL or bytes outside ASCII".into(),
-        ..without_policies("refused", 400)
+        summary: format!(
+            "the proxy refuses the request before any policy is asked: {}",
+            refused.message()
+        ),
+        ..without_policies("refused", refused.status())
     }
 }
 

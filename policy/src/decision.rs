@@ -181,7 +181,8 @@ impl LocalReply {
 const UNAUTHENTICATED: &[u8] = b"16";
 const PERMISSION_DENIED: &[u8] = b"7";
 
-/// RFC 6750 section 3. Unlike Envoy's, the realm has no query, where tokens travel, and escapes quotes.
+/// RFC 6750 section 3. Unlike Envoy's, the realm has no query, where tokens travel, escapes quotes, and does
+/// not show an `x-envoy-original-path`, which a client of a sidecar can set.
 fn challenge(request: &Request<'_>, failure: TokenFailure) -> Vec<u8> {
     let path = request
         .path

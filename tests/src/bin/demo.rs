@@ -183,7 +183,7 @@ fn why(entry: &Entry, sent: &Sent, now: u64) -> Result<String> {
         let who = authenticate(&policies, request, &RustVerifier);
         explain(&policies, request, &who).summary
     });
-    Ok(summary.unwrap_or_else(|_| "the proxy refuses the path".into()))
+    Ok(summary.unwrap_or_else(|refused| refused.message().into()))
 }
 
 /// A request that passes, as a curl line.

@@ -1,9 +1,10 @@
 //! The page's engine in Chromium.
 
 use anyhow::{Context, Result};
-use portcullis_policy::normalize;
+use portcullis_policy::normalize::{Proxy, ProxyKind};
 use serde_json::{Value, json};
 
+use super::native::incoming;
 use super::{Answer, Driver, Findings, Run, Support, real_now};
 use crate::corpus::{Entry, Sent};
 use crate::outcome::{DecidedBy, Outcome, Upstream};
@@ -44,8 +45,8 @@ impl Driver for Browser {
 fn setting(entry: &Entry) -> Value {
     let setting = &entry.setting;
     let mut proxy = match entry.scenario.proxy.kind {
-        normalize::ProxyKind::Sidecar => json!({ "kind": "sidecar" }),
-        normalize::ProxyKind::Gateway { trusted_proxies } => {
+        ProxyKind::Sidecar => json!({ "kind": "sidecar" }),
+        ProxyKind::Gateway { trusted_proxies } => {
             json!({ "kind": "gateway", "numTrustedProxies": trusted_proxies })
         }
     };
@@ -97,7 +98,7 @@ fn input(sent: &Sent, now: u64) -> Value {
 }
 
 fn read(entry: &Entry, result: &Value, sent: &[Sent]) -> Run {
-    let mode = entry.scenario.proxy.path_normalization;
+    let proxy = entry.scenario.proxy;
     if let Some(error) = result["error"].as_str() {
         return Run::Failed(error.to_owned());
     }
@@ -120,12 +121,12 @@ fn read(entry: &Entry, result: &Value, sent: &[Sent]) -> Run {
     }
     let answers = items(&result["reports"])
         .zip(sent)
-        .map(|(report, sent)| answer(report, sent, mode))
+        .map(|(report, sent)| answer(report, sent, proxy))
         .collect();
     Run::Requests(Findings::Lines(lines), answers)
 }
 
-fn answer(report: &Value, sent: &Sent, mode: normalize::PathNormalization) -> Answer {
+fn answer(report: &Value, sent: &Sent, proxy: Proxy) -> Answer {
     if let Some(error) = report["error"].as_str() {
         return Answer::Failed(error.to_owned());
     }
@@ -139,7 +140,9 @@ fn answer(report: &Value, sent: &Sent, mode: normalize::PathNormalization) -> An
             .unwrap_or_default(),
         body: text(report, "body"),
         headers: headers(&report["headers"]),
-        upstream: reached.then(|| upstream(&report["upstream"], sent, mode)),
+        upstream: reached
+            .then(|| upstream(&report["upstream"], sent, proxy))
+            .flatten(),
         reached,
         decided_by: match policy {
             _ if is_refused => DecidedBy::Unseen,
@@ -153,27 +156,20 @@ fn answer(report: &Value, sent: &Sent, mode: normalize::PathNormalization) -> An
 }
 
 /// The request with the edits that the page shows.
-fn upstream(edits: &Value, sent: &Sent, mode: normalize::PathNormalization) -> Upstream {
+fn upstream(edits: &Value, sent: &Sent, proxy: Proxy) -> Option<Upstream> {
     let bytes = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let removed: Vec<&str> = items(&edits["remove"]).filter_map(Value::as_str).collect();
-    let joined = normalize::headers(
-        sent.headers
-            .iter()
-            .map(|(name, value)| (name.as_slice(), value.as_slice())),
-    );
-    let kept = joined
+    let normalized = incoming(sent, 0).normalized(proxy).ok()?.incoming;
+    let kept = normalized
+        .headers
         .iter()
         .map(|(name, value)| (bytes(name), bytes(value)));
     let kept = kept.filter(|(name, _)| !removed.contains(&name.as_str()));
     let path = edits["path"].as_str().map(str::to_owned);
-    Upstream {
-        path: path.unwrap_or_else(|| {
-            normalize::path(&sent.path, mode)
-                .map(|path| bytes(&path))
-                .unwrap_or_default()
-        }),
+    Some(Upstream {
+        path: path.unwrap_or_else(|| bytes(&normalized.path)),
         headers: kept.chain(headers(&edits["add"])).collect(),
-    }
+    })
 }
 
 fn headers(list: &Value) -> Vec<(String, String)> {

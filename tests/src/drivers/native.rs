@@ -122,8 +122,8 @@ fn answer(entry: &Entry, policies: &PolicySet, sent: &Sent, now: u64) -> Answer 
     match outcome {
         Ok(Ok(outcome)) => Answer::Got(Box::new(outcome)),
         Ok(Err(broken)) => Answer::Failed(broken),
-        Err(_) => Answer::Got(Box::new(Outcome {
-            status: 400,
+        Err(refused) => Answer::Got(Box::new(Outcome {
+            status: refused.status(),
             ..Outcome::default()
         })),
     }

@@ -135,6 +135,7 @@ impl Listener {
             "use_remote_address": use_remote_address,
             "xff_num_trusted_hops": hops,
             "server_header_transformation": "PASS_THROUGH",
+            "upgrade_configs": [{ "upgrade_type": "websocket" }],
             "http_filters": filters,
             "route_config": { "virtual_hosts": [{
                 "name": "all",

@@ -88,7 +88,7 @@ const METHODS: [&str; 8] = [
     "GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "PURGE",
 ];
 
-const HEADERS: [&str; 14] = [
+const HEADERS: [&str; 22] = [
     "x-a",
     "x-b",
     "X-A",
@@ -103,9 +103,20 @@ const HEADERS: [&str; 14] = [
     "cookie",
     "user-agent",
     "x_a",
+    "connection",
+    "expect",
+    "te",
+    "upgrade",
+    "x-envoy-external-address",
+    "x-envoy-retry-on",
+    "x-forwarded-proto",
+    "x-request-id",
 ];
 
-const HEADER_VALUES: [&str; 8] = ["one", "two", "ONE", "one,two", "", "*", "one two", "xone"];
+const HEADER_VALUES: [&str; 12] = [
+    "one", "two", "ONE", "one,two", "", "*", "one two", "xone", "https", "trailers", "x-a",
+    "upgrade",
+];
 
 /// Envoy's RBAC looks at the socket itself, and the client can bind to these only.
 const SOURCES: [&str; 6] = [

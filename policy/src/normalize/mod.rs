@@ -1,0 +1,250 @@
+//! What Envoy's connection manager does to a request before any filter runs, for callers that are not
+//! behind one: paths (Istio's default mode BASE), the client's address, headers.
+
+mod headers;
+mod path;
+
+use std::net::IpAddr;
+
+use crate::request::{Attribute, Request};
+
+/// The proxy in front of the workload.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Proxy {
+    /// Whom `x-forwarded-for` is believed.
+    pub kind: ProxyKind,
+    /// What is done to paths.
+    pub path_normalization: PathNormalization,
+}
+
+/// Who stands in front of the workload, which decides whom `x-forwarded-for` is believed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ProxyKind {
+    /// A sidecar believes the last entry.
+    #[default]
+    Sidecar,
+    /// A gateway believes as many hops as it trusts (`gatewayTopology.numTrustedProxies`).
+    Gateway {
+        /// 0 believes nobody: the TCP peer is the client.
+        trusted_proxies: usize,
+    },
+}
+
+/// Istio's `MeshConfig.pathNormalization`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum PathNormalization {
+    /// Paths stay as they are sent.
+    None,
+    /// Dot segments, backslashes and escapes of unreserved characters are resolved (RFC 3986 section 6.2.2).
+    #[default]
+    Base,
+    /// As [`Self::Base`], and runs of slashes become one.
+    MergeSlashes,
+    /// Escaped slashes and backslashes become plain, then as [`Self::MergeSlashes`].
+    DecodeAndMergeSlashes,
+}
+
+impl PathNormalization {
+    /// Istio's names.
+    pub const NAMES: [(&'static str, Self); 4] = [
+        ("NONE", Self::None),
+        ("BASE", Self::Base),
+        ("MERGE_SLASHES", Self::MergeSlashes),
+        ("DECODE_AND_MERGE_SLASHES", Self::DecodeAndMergeSlashes),
+    ];
+
+    /// Reads Istio's name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::NAMES
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, mode)| *mode)
+    }
+
+    /// Istio's name.
+    pub fn as_str(self) -> &'static str {
+        Self::NAMES
+            .iter()
+            .find(|(_, mode)| *mode == self)
+            .map_or("BASE", |(name, _)| name)
+    }
+}
+
+/// Envoy answers by itself, with an empty body, before any filter sees the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// The path holds a NUL or bytes outside ASCII.
+    Path,
+    /// `connection` names too many headers, or one that says where the request comes from.
+    Connection,
+    /// `upgrade` asks for another protocol than WebSocket.
+    Upgrade,
+}
+
+impl Refused {
+    /// What the client gets.
+    pub fn status(self) -> u16 {
+        match self {
+            Self::Path | Self::Connection => 400,
+            Self::Upgrade => 403,
+        }
+    }
+
+    /// Why, in one sentence.
+    pub fn message(self) -> &'static str {
+        match self {
+            Self::Path => "the path holds a NUL or bytes outside ASCII",
+            Self::Connection => {
+                "`connection` names too many headers, or one that says where the request comes from"
+            }
+            Self::Upgrade => "`upgrade` asks for another protocol than WebSocket",
+        }
+    }
+}
+
+/// A name and a value.
+type Header = (Vec<u8>, Vec<u8>);
+
+/// A request as a client sends it, with what the connection tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Incoming {
+    /// The method.
+    pub method: Vec<u8>,
+    /// `http` or `https`.
+    pub scheme: Vec<u8>,
+    /// The `Host` or `:authority`.
+    pub authority: Option<Vec<u8>>,
+    /// The path with its query.
+    pub path: Vec<u8>,
+    /// Header lines in order, names in any case.
+    pub headers: Vec<(Vec<u8>, Vec<u8>)>,
+    /// The TCP peer.
+    pub source_ip: IpAddr,
+    /// The address that was connected to.
+    pub destination_ip: IpAddr,
+    /// The port that was connected to.
+    pub destination_port: u16,
+    /// The server name of the TLS handshake; empty without one.
+    pub server_name: Vec<u8>,
+    /// [`Request::peer_names`]
+    pub peer_names: Vec<Vec<u8>>,
+    /// Seconds since the epoch.
+    pub now: u64,
+}
+
+impl Incoming {
+    /// The request as filters find it, with names of headers in lower case.
+    ///
+    /// # Errors
+    /// When Envoy answers before any filter.
+    pub fn normalized(mut self, proxy: Proxy) -> Result<Normalized, Refused> {
+        headers::of_this_hop(&mut self.headers)?;
+        self.path = path::normalize(&self.path, proxy.path_normalization)?;
+        self.server_name.make_ascii_lowercase();
+        self.headers = headers::joined(&self.headers);
+        let remote_ip = remote_address(self.source_ip, &self.headers, proxy.kind);
+        headers::edit(&mut self, remote_ip, proxy.kind)?;
+        Ok(Normalized {
+            incoming: self,
+            remote_ip,
+        })
+    }
+
+    /// Calls `then` with what a filter would see.
+    ///
+    /// # Errors
+    /// When Envoy answers before any filter.
+    pub fn with_request<R>(
+        self,
+        proxy: Proxy,
+        then: impl FnOnce(&Request<'_>) -> R,
+    ) -> Result<R, Refused> {
+        let Normalized {
+            incoming,
+            remote_ip,
+        } = self.normalized(proxy)?;
+        let headers: Vec<(&[u8], &[u8])> = incoming
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_slice(), value.as_slice()))
+            .collect();
+        let peer_names: Vec<&[u8]> = incoming.peer_names.iter().map(Vec::as_slice).collect();
+        Ok(then(&Request {
+            method: &incoming.method,
+            scheme: &incoming.scheme,
+            authority: incoming.authority.as_deref(),
+            path: &incoming.path,
+            headers: &headers,
+            source_ip: Attribute::Known(incoming.source_ip),
+            remote_ip: Attribute::Known(remote_ip),
+            destination_ip: Attribute::Known(incoming.destination_ip),
+            destination_port: Attribute::Known(incoming.destination_port),
+            server_name: Attribute::Known(&incoming.server_name),
+            peer_names: Attribute::Known(&peer_names),
+            now: incoming.now,
+        }))
+    }
+}
+
+/// A request behind the connection manager.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Normalized {
+    /// Everything that came, as it is now.
+    pub incoming: Incoming,
+    /// The client behind trusted hops.
+    pub remote_ip: IpAddr,
+}
+
+/// The client's address behind trusted hops. Lines of `headers` are joined.
+fn remote_address(peer: IpAddr, headers: &[Header], proxy: ProxyKind) -> IpAddr {
+    let forwarded = headers
+        .iter()
+        .find(|(name, _)| name == b"x-forwarded-for")
+        .map(|(_, value)| value.as_slice());
+    let from_end = match proxy {
+        ProxyKind::Sidecar => 1,
+        ProxyKind::Gateway { trusted_proxies: 0 } => return peer,
+        ProxyKind::Gateway { trusted_proxies } => trusted_proxies,
+    };
+    let entry = forwarded.and_then(|value| value.rsplit(|byte| *byte == b',').nth(from_end - 1));
+    let parsed = entry
+        .and_then(|entry| std::str::from_utf8(entry.trim_ascii()).ok())
+        .and_then(|text| text.parse().ok());
+    parsed.unwrap_or(peer)
+}
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hops_are_counted_from_the_right() {
+        let peer: IpAddr = "127.0.0.1".parse().unwrap();
+        let check = |forwarded: &str, proxy: ProxyKind, expected: &str| {
+            let headers = [(b"x-forwarded-for".to_vec(), forwarded.as_bytes().to_vec())];
+            assert_eq!(
+                remote_address(peer, &headers, proxy).to_string(),
+                expected,
+                "{forwarded}"
+            );
+        };
+        check("9.9.9.9, 1.2.3.4", ProxyKind::Sidecar, "1.2.3.4");
+        check("1.2.3.4, x", ProxyKind::Sidecar, "127.0.0.1");
+        check("1.2.3.4:80", ProxyKind::Sidecar, "127.0.0.1");
+        check(
+            "1.2.3.4",
+            ProxyKind::Gateway { trusted_proxies: 0 },
+            "127.0.0.1",
+        );
+        check(
+            "1.1.1.1, 2.2.2.2",
+            ProxyKind::Gateway { trusted_proxies: 2 },
+            "1.1.1.1",
+        );
+        check(
+            "1.1.1.1",
+            ProxyKind::Gateway { trusted_proxies: 2 },
+            "127.0.0.1",
+        );
+        check("2001:db8::1", ProxyKind::Sidecar, "2001:db8::1");
+    }
+}
