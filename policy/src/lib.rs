@@ -24,6 +24,7 @@ pub mod request;
 pub mod resource;
 #[cfg(feature = "yaml")]
 pub mod scenario;
+mod sorted;
 pub mod source;
 
 pub use authenticate::{Authenticated, authenticate};

@@ -4,6 +4,7 @@
 //! characters in strings, and white space between the halves of a surrogate pair. It refuses duplicate
 //! keys at any depth, numbers beyond a double, and more than 100 levels.
 
+use crate::sorted::sorted;
 use std::fmt::Write;
 
 /// A JSON value. Keys of objects are unique and keep their order.
@@ -81,10 +82,9 @@ impl Json {
                 into.push_str(if items.is_empty() { "[]" } else { "]" });
             }
             Self::Object(members) => {
-                let mut sorted: Vec<&(String, Self)> = members.iter().collect();
-                sorted.sort_by(|left, right| left.0.cmp(&right.0));
+                let members = sorted(members.iter().collect(), |left, right| left.0.cmp(&right.0));
                 into.push('{');
-                for (position, (key, value)) in sorted.into_iter().enumerate() {
+                for (position, (key, value)) in members.into_iter().enumerate() {
                     if position > 0 {
                         into.push(',');
                     }

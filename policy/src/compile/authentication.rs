@@ -7,6 +7,7 @@ use crate::authenticate::{KeySet, KeySetError, bare_audience};
 use crate::diagnostic::{Code, Severity};
 use crate::policy_set::{Provider, TokenPlace};
 use crate::resource::{JwtRule, KeySource, RequestAuthentication};
+use crate::sorted::sorted;
 
 /// The claims that Istio always splits at spaces.
 const SPACE_DELIMITED: [&str; 2] = ["permission", "scope"];
@@ -104,16 +105,17 @@ fn key_set_text<'a>(
 /// The providers of the resources that select the workload. Rules whose key set is wrong are left out here;
 /// [`check`] has refused the whole set for them.
 pub(super) fn providers(resources: &[&RequestAuthentication], setting: &Setting) -> Vec<Provider> {
-    let mut ordered: Vec<&RequestAuthentication> = resources.to_vec();
-    ordered.sort_by_key(|resource| {
-        let metadata = &resource.metadata;
-        let own = metadata.id.namespace == setting.workload.namespace;
-        (
-            !own,
-            metadata.created.clone(),
-            metadata.id.name.clone(),
-            metadata.id.namespace.clone(),
-        )
+    let ordered = sorted(resources.to_vec(), |left, right| {
+        let key = |resource: &RequestAuthentication| {
+            let metadata = &resource.metadata;
+            (
+                metadata.id.namespace != setting.workload.namespace,
+                metadata.created.clone(),
+                metadata.id.name.clone(),
+                metadata.id.namespace.clone(),
+            )
+        };
+        key(left).cmp(&key(right))
     });
     let mut providers: Vec<Provider> = Vec::new();
     for resource in ordered {
@@ -123,8 +125,7 @@ pub(super) fn providers(resources: &[&RequestAuthentication], setting: &Setting)
             providers.extend(keys.map(|keys| provider(resource, rule, keys)));
         }
     }
-    providers.sort_by(|left, right| left.issuer.cmp(&right.issuer));
-    providers
+    sorted(providers, |left, right| left.issuer.cmp(&right.issuer))
 }
 
 fn provider(resource: &RequestAuthentication, rule: &JwtRule, keys: KeySet) -> Provider {
@@ -163,7 +164,7 @@ fn places(rule: &JwtRule) -> Box<[TokenPlace]> {
         name: name.to_ascii_lowercase().into_bytes().into(),
         prefix: prefix.as_bytes().into(),
     };
-    let mut headers: Vec<(String, TokenPlace)> = rule
+    let headers: Vec<(String, TokenPlace)> = rule
         .from_headers
         .iter()
         .map(|from| {
@@ -173,11 +174,11 @@ fn places(rule: &JwtRule) -> Box<[TokenPlace]> {
             )
         })
         .collect();
-    headers.sort();
+    let mut headers = sorted(headers, Ord::cmp);
     headers.dedup();
     let named = |names: &[String]| {
-        let mut names: Vec<Box<[u8]>> = names.iter().map(|name| name.as_bytes().into()).collect();
-        names.sort();
+        let names: Vec<Box<[u8]>> = names.iter().map(|name| name.as_bytes().into()).collect();
+        let mut names = sorted(names, Ord::cmp);
         names.dedup();
         names
     };

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use crate::diagnostic::{Code, Diagnostic, Location, Severity};
 use crate::policy_set::{Clause, Needs, Policy, PolicySet, RuleId, Test, identity};
 use crate::resource::{Action, AuthorizationPolicy, RequestAuthentication, Resource, Resources};
+use crate::sorted::sorted;
 
 /// What holds for the whole mesh (Istio's `MeshConfig`).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,7 +141,7 @@ pub fn compile(resources: &Resources, setting: &Setting) -> Compiled {
 }
 
 fn assemble(policies: Vec<Policy>, providers: Vec<crate::policy_set::Provider>) -> PolicySet {
-    let mut output_headers: Vec<Box<[u8]>> = providers
+    let output_headers: Vec<Box<[u8]>> = providers
         .iter()
         .flat_map(|provider| {
             provider
@@ -150,7 +151,7 @@ fn assemble(policies: Vec<Policy>, providers: Vec<crate::policy_set::Provider>) 
                 .chain(provider.claim_headers.iter().map(|(name, _)| name.clone()))
         })
         .collect();
-    output_headers.sort();
+    let mut output_headers = sorted(output_headers, Ord::cmp);
     output_headers.dedup();
     let mut needs = Needs {
         now: !providers.is_empty(),
@@ -188,7 +189,7 @@ fn in_order(policies: &[Policy], action: Action) -> Box<[RuleId]> {
             }
         }
     }
-    rules.sort();
+    let rules = sorted(rules, Ord::cmp);
     rules.into_iter().map(|(_, id)| id).collect()
 }
 
