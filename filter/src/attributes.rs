@@ -6,9 +6,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use portcullis_policy::certificate::AlternativeNames;
 use portcullis_policy::compile::Workload;
-use portcullis_policy::{Attribute, Needs};
+use portcullis_policy::{Attribute, Metadata, Needs};
 
-use crate::host;
+use crate::{host, metadata};
 
 /// The filter state in which a companion filter of the listener leaves the TCP peer's address: Envoy has no
 /// attribute for it.
@@ -22,6 +22,7 @@ pub(crate) struct Connection {
     pub(crate) destination_port: Attribute<u16>,
     pub(crate) server_name: Attribute<Vec<u8>>,
     pub(crate) peer_names: Attribute<Vec<Vec<u8>>>,
+    pub(crate) metadata: Attribute<Metadata>,
 }
 
 impl Connection {
@@ -49,6 +50,7 @@ impl Connection {
             }),
             server_name: when(needs.server_name, server_name),
             peer_names: when(needs.peer_names, peer_names),
+            metadata: when(needs.metadata, metadata::read),
         }
     }
 }
@@ -90,12 +92,12 @@ fn peer_names() -> Option<Vec<Vec<u8>>> {
 /// The workload as Istio describes it in the proxy's node metadata; `None` if it does not, or not in a form
 /// that we know: labels taken as missing would unselect policies that deny.
 pub(crate) fn workload() -> Option<Workload> {
-    let namespace = String::from_utf8(metadata("NAMESPACE").ok()??).ok()?;
+    let namespace = String::from_utf8(node_metadata("NAMESPACE").ok()??).ok()?;
     let is_label = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     if namespace.is_empty() || !namespace.bytes().all(is_label) {
         return None;
     }
-    let bytes = metadata("LABELS").ok()?.unwrap_or_default();
+    let bytes = node_metadata("LABELS").ok()?.unwrap_or_default();
     let mut labels = BTreeMap::new();
     let mut size = 4;
     for (key, value) in pairs(&bytes)? {
@@ -110,7 +112,7 @@ pub(crate) fn workload() -> Option<Workload> {
 }
 
 /// A key of the node's metadata; `None` if it is not there.
-fn metadata(key: &str) -> Result<Option<Vec<u8>>, host::HostError> {
+fn node_metadata(key: &str) -> Result<Option<Vec<u8>>, host::HostError> {
     match host::property(&["xds", "node", "metadata", key])? {
         // Envoy before 1.33 knows the node without `xds`.
         None => host::property(&["node", "metadata", key]),

@@ -11,6 +11,7 @@
 
 mod attributes;
 mod host;
+mod metadata;
 mod request;
 mod root;
 

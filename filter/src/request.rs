@@ -71,6 +71,10 @@ fn enforce(set: &PolicySet) -> Result<Action, HostError> {
             Attribute::Known(names) => Attribute::Known(names.as_slice()),
             Attribute::Unreadable => Attribute::Unreadable,
         },
+        metadata: match &connection.metadata {
+            Attribute::Known(metadata) => Attribute::Known(metadata),
+            Attribute::Unreadable => Attribute::Unreadable,
+        },
         now: if needs.now { host::now()? } else { 0 },
     };
     let who = authenticate(set, &request, &RustVerifier);

@@ -5,8 +5,8 @@ use portcullis_policy::crypto::RustVerifier;
 use portcullis_policy::diagnostic::Location;
 use portcullis_policy::normalize::{Incoming, Proxy};
 use portcullis_policy::resource::{Resource, Resources};
-use portcullis_policy::source::{LineIndex, Node};
-use portcullis_policy::{Compiled, PolicySet, authenticate, compile, explain};
+use portcullis_policy::source::{LineIndex, Node, from_yaml};
+use portcullis_policy::{Compiled, Metadata, PolicySet, authenticate, compile, explain};
 use tsify::{Ts, Tsify};
 use wasm_bindgen::prelude::{JsError, wasm_bindgen};
 
@@ -83,6 +83,17 @@ fn decide(loaded: &Loaded, input: &RequestInput) -> Report {
     outcome.unwrap_or_else(report::refused)
 }
 
+fn metadata(text: Option<&str>) -> Result<Metadata, String> {
+    // YAML reads JSON as well, and its parser is here anyway.
+    match from_yaml(text.unwrap_or_default()) {
+        (_, Some(error)) => Err(format!("the metadata cannot be read: {}", error.message)),
+        (documents, None) => Ok(documents
+            .first()
+            .map(Metadata::from_node)
+            .unwrap_or_default()),
+    }
+}
+
 fn incoming(input: &RequestInput) -> Result<Incoming, String> {
     let address = |text: &Option<String>, what: &str| -> Result<IpAddr, String> {
         let text = text.as_deref().unwrap_or("127.0.0.1");
@@ -131,6 +142,7 @@ fn incoming(input: &RequestInput) -> Result<Incoming, String> {
         destination_port: input.destination_port.unwrap_or(80),
         server_name: input.server_name.clone().unwrap_or_default().into_bytes(),
         peer_names: names.unwrap_or_default(),
+        metadata: metadata(input.metadata.as_deref())?,
         now,
     })
 }

@@ -176,6 +176,10 @@ wire! {
         /// The client's certificate; absent is none.
         #[serde(default)]
         certificate: Option<Certificate>,
+        /// What filters in front wrote into the dynamic metadata, as JSON: `{filter: {key: value}}`; absent is
+        /// nothing.
+        #[serde(default)]
+        metadata: Option<String>,
         /// Seconds since the epoch.
         now: f64,
     }

@@ -4,8 +4,8 @@
 use crate::authenticate::{Authenticated, Json, Payload};
 use crate::decision::{Decision, Reason};
 use crate::matcher::{Case, StringMatcher};
-use crate::policy_set::{Clause, PathMatcher, PolicySet, Rule, RuleId, Test};
-use crate::request::{Attribute, Request, View};
+use crate::policy_set::{Clause, MetadataMatcher, PathMatcher, PolicySet, Rule, RuleId, Test};
+use crate::request::{Attribute, MetadataValue, Request, View};
 use crate::resource::Action;
 
 /// Decides about a request whose tokens were looked at by [`crate::authenticate`]. Allocates nothing.
@@ -219,6 +219,14 @@ impl Walk<'_> {
                     .and_then(|payload| payload.claim(path))
                     .is_some_and(|claim| claim_matches(claim, values)),
             ),
+            Test::Metadata {
+                filter,
+                key,
+                values,
+            } => request.metadata.map(|metadata| {
+                let found = metadata.get(filter, key);
+                values.iter().any(|value| metadata_matches(found, value))
+            }),
         }
     }
 }
@@ -229,6 +237,18 @@ impl<T> Attribute<T> {
             Self::Known(value) => Attribute::Known(convert(value)),
             Self::Unreadable => Attribute::Unreadable,
         }
+    }
+}
+
+fn metadata_matches(found: Option<&MetadataValue>, wanted: &MetadataMatcher) -> bool {
+    let is =
+        |matcher: &StringMatcher, text: &str| matcher.matches(text.as_bytes(), Case::Sensitive);
+    match (wanted, found) {
+        (MetadataMatcher::Text(matcher), Some(MetadataValue::Text(text))) => is(matcher, text),
+        (MetadataMatcher::InList(matcher), Some(MetadataValue::Texts(texts))) => {
+            texts.iter().any(|text| is(matcher, text))
+        }
+        _ => false,
     }
 }
 

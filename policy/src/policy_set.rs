@@ -115,6 +115,20 @@ pub(crate) enum Test {
         path: Box<[String]>,
         values: Box<[StringMatcher]>,
     },
+    Metadata {
+        filter: String,
+        key: String,
+        values: Box<[MetadataMatcher]>,
+    },
+}
+
+/// A value of `experimental.envoy.filters.*`.
+#[derive(Debug, Clone)]
+pub(crate) enum MetadataMatcher {
+    /// The metadata is such a string.
+    Text(StringMatcher),
+    /// The metadata is a list with such a string: the value stands in brackets.
+    InList(StringMatcher),
 }
 
 /// A value of `paths`.
@@ -143,6 +157,8 @@ pub struct Needs {
     pub server_name: bool,
     /// [`Request::peer_names`](crate::request::Request::peer_names)
     pub peer_names: bool,
+    /// [`Request::metadata`](crate::request::Request::metadata)
+    pub metadata: bool,
     /// [`Request::now`](crate::request::Request::now)
     pub now: bool,
 }

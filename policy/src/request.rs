@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use crate::source::{Node, Value};
+
 /// An attribute that a host may fail to read. What cannot be read never allows: a condition on it fails in
 /// an ALLOW rule and holds in a DENY rule, negated or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,8 +43,75 @@ pub struct Request<'a> {
     /// The names of a validated client certificate: URI SANs, then DNS SANs, then the subject in RFC 2253
     /// form. Empty without such a certificate.
     pub peer_names: Attribute<&'a [&'a [u8]]>,
+    /// What filters in front wrote into the stream's dynamic metadata (`experimental.envoy.filters.*`).
+    pub metadata: Attribute<&'a Metadata>,
     /// Seconds since the epoch.
     pub now: u64,
+}
+
+/// Dynamic metadata: each filter's keys with their values.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Metadata(Vec<Entry>);
+
+/// A value under a key of a filter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Entry {
+    filter: String,
+    key: String,
+    value: MetadataValue,
+}
+
+/// A value as far as policies can ask for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MetadataValue {
+    /// A string.
+    Text(String),
+    /// The strings of a list.
+    Texts(Vec<String>),
+    /// Anything else, which never matches.
+    Other,
+}
+
+impl Metadata {
+    /// The value under a key of a filter.
+    pub fn get(&self, filter: &str, key: &str) -> Option<&MetadataValue> {
+        let mut entries = self.0.iter();
+        entries
+            .find(|entry| entry.filter == filter && entry.key == key)
+            .map(|entry| &entry.value)
+    }
+
+    /// Adds the value under a key of a filter; a second one for the same key is not looked at.
+    pub fn add(&mut self, filter: String, key: String, value: MetadataValue) {
+        self.0.push(Entry { filter, key, value });
+    }
+
+    /// Reads `{filter: {key: value}}`; whatever else is there can not match.
+    pub fn from_node(node: &Node) -> Self {
+        let mut metadata = Self::default();
+        let Value::Mapping(filters) = &node.value else {
+            return metadata;
+        };
+        for filter in filters {
+            let Value::Mapping(entries) = &filter.value.value else {
+                continue;
+            };
+            for entry in entries {
+                let value = match &entry.value.value {
+                    Value::String(text) => MetadataValue::Text(text.clone()),
+                    Value::Sequence(items) => MetadataValue::Texts(
+                        items
+                            .iter()
+                            .filter_map(|item| item.as_str().map(str::to_owned))
+                            .collect(),
+                    ),
+                    _ => MetadataValue::Other,
+                };
+                metadata.add(filter.key.clone(), entry.key.clone(), value);
+            }
+        }
+        metadata
+    }
 }
 
 /// Name and value.

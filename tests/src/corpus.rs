@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 use portcullis_mint::{Order, forge, mint, public_jwks};
+use portcullis_policy::Metadata;
 use portcullis_policy::compile::{KeySetSource, Setting};
 use portcullis_policy::diagnostic::Location;
 use portcullis_policy::resource::Resources;
@@ -52,6 +53,8 @@ pub struct Sent {
     pub sni: Option<String>,
     /// `None` is plaintext, `Some(None)` is TLS without a client certificate.
     pub tls: Option<Option<Spec>>,
+    /// What filters in front write into the stream's dynamic metadata.
+    pub metadata: Metadata,
     /// Seconds after the start of the scenario.
     pub at: u64,
     /// What is to come of it.
@@ -166,6 +169,12 @@ impl Entry {
                 sent(&case.request, now, &fixtures)
                     .map(|sent| Sent {
                         name: case.name.clone(),
+                        metadata: self
+                            .scenario
+                            .metadata
+                            .as_ref()
+                            .map(Metadata::from_node)
+                            .unwrap_or_default(),
                         expect: case.expect.clone(),
                         ..sent
                     })
@@ -243,6 +252,7 @@ fn sent(request: &RequestSpec, now: u64, fixtures: &BTreeMap<String, Spec>) -> R
         destination_port: request.destination_port,
         sni: request.sni.clone(),
         tls,
+        metadata: Metadata::default(),
         at: request.at,
         expect: Expectation::default(),
     })

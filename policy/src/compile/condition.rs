@@ -3,7 +3,7 @@
 use super::rules::{Values, namespaces, strings};
 use crate::diagnostic::Code;
 use crate::matcher::StringMatcher;
-use crate::policy_set::{Clause, Test};
+use crate::policy_set::{Clause, MetadataMatcher, Test};
 use crate::resource::{Condition, Text};
 
 /// The clauses of one condition: one for `values` and one for `notValues`.
@@ -60,6 +60,16 @@ fn test(values: &mut Values<'_>, key: &Text, texts: &[Text]) -> Option<Test> {
             {
                 return Some(claim(path));
             }
+            if let Some(rest) = other.strip_prefix("experimental.")
+                && rest.starts_with("envoy.filters.")
+                && let Some((filter, rest)) = rest.split_once('[')
+            {
+                return Some(Test::Metadata {
+                    filter: filter.to_owned(),
+                    key: rest.strip_suffix(']').unwrap_or(rest).to_owned(),
+                    values: texts.iter().map(metadata).collect(),
+                });
+            }
             unknown(values, key);
             return None;
         }
@@ -67,20 +77,12 @@ fn test(values: &mut Values<'_>, key: &Text, texts: &[Text]) -> Option<Test> {
 }
 
 fn unknown(values: &mut Values<'_>, key: &Text) {
-    if key.text.starts_with("experimental.envoy.filters.") {
-        values.error(
-            Code::NotEnforced,
-            key,
-            format!("`{}` reads another filter's metadata, which is not enforced yet", key.text),
-            "remove the policy here; leaving it out silently would decide differently from the cluster",
-        );
-        return;
-    }
     let help = match key.text.as_str() {
         text if text.starts_with("request.headers") => "write `request.headers[NAME]`",
         text if text.starts_with("request.auth.claims") => {
             "write `request.auth.claims[NAME]`, nested ones as `[a][b]`"
         }
+        text if text.starts_with("experimental.") => "write `experimental.envoy.filters.NAME[KEY]`",
         text if text.starts_with("destination.") => {
             "use `destination.ip` or `destination.port`; select workloads with the selector"
         }
@@ -92,6 +94,16 @@ fn unknown(values: &mut Values<'_>, key: &Text) {
         format!("`{}` is not an attribute", key.text),
         help,
     );
+}
+
+/// `[v]` asks for a list with `v`.
+fn metadata(text: &Text) -> MetadataMatcher {
+    let matcher = |text: &str| StringMatcher::new(text, StringMatcher::NonEmpty);
+    if text.text.starts_with('[') && text.text.ends_with(']') {
+        MetadataMatcher::InList(matcher(text.text.trim_matches(['[', ']'])))
+    } else {
+        MetadataMatcher::Text(matcher(&text.text))
+    }
 }
 
 /// What stands between the first `[` and the last `]`.

@@ -202,6 +202,7 @@ impl Needs {
             Test::DestinationIp(_) => self.destination_ip = true,
             Test::DestinationPort(_) => self.destination_port = true,
             Test::ServerName(_) => self.server_name = true,
+            Test::Metadata { .. } => self.metadata = true,
             Test::Host(_)
             | Test::Method(_)
             | Test::Path(_)

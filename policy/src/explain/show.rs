@@ -7,8 +7,8 @@ use super::Condition;
 use crate::diagnostic::Location;
 use crate::evaluate::{Part, Walk};
 use crate::matcher::StringMatcher;
-use crate::policy_set::{Clause, PathMatcher, PolicySet, Test, TokenPlace};
-use crate::request::Attribute;
+use crate::policy_set::{Clause, MetadataMatcher, PathMatcher, PolicySet, Test, TokenPlace};
+use crate::request::{Attribute, MetadataValue};
 
 /// Longer texts are cut, in characters.
 const MAX_SHOWN: usize = 160;
@@ -65,6 +65,7 @@ fn attribute(test: &Test) -> String {
         Test::Header { name, .. } => format!("header {}", String::from_utf8_lossy(name)),
         Test::RequestPrincipal(_) => "request principal".into(),
         Test::Claim { path, .. } => format!("claim {}", path.join(" › ")),
+        Test::Metadata { filter, key, .. } => format!("metadata {filter} › {key}"),
     }
 }
 
@@ -94,6 +95,13 @@ fn wanted(set: &PolicySet, clause: &Clause) -> String {
             })
             .collect(),
         Test::RequestPrincipal(values) => texts(values),
+        Test::Metadata { values, .. } => values
+            .iter()
+            .map(|value| match value {
+                MetadataMatcher::Text(matcher) => matcher.to_string(),
+                MetadataMatcher::InList(matcher) => format!("a list with {matcher}"),
+            })
+            .collect(),
     };
     if clause.negated {
         format!("other than {}", values.join(" or "))
@@ -158,6 +166,10 @@ fn got(set: &PolicySet, walk: Walk<'_>, test: &Test) -> String {
                 (_, None) => "a token without `sub`".into(),
             },
         },
+        Test::Metadata { filter, key, .. } => match request.metadata {
+            Attribute::Known(found) => metadata(found.get(filter, key)),
+            Attribute::Unreadable => unreadable(),
+        },
         Test::Claim { path, .. } => match walk.payload {
             None => "no token".into(),
             Some(payload) => payload.claim(path).map_or_else(
@@ -169,6 +181,15 @@ fn got(set: &PolicySet, walk: Walk<'_>, test: &Test) -> String {
                 },
             ),
         },
+    }
+}
+
+fn metadata(value: Option<&MetadataValue>) -> String {
+    match value {
+        None => "no such metadata".into(),
+        Some(MetadataValue::Text(text)) => text.clone(),
+        Some(MetadataValue::Texts(texts)) => format!("a list of {}", texts.join(", ")),
+        Some(MetadataValue::Other) => "neither a string nor a list".into(),
     }
 }
 

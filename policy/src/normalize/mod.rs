@@ -6,7 +6,7 @@ mod path;
 
 use std::net::IpAddr;
 
-use crate::request::{Attribute, Request};
+use crate::request::{Attribute, Metadata, Request};
 
 /// The proxy in front of the workload.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -128,6 +128,8 @@ pub struct Incoming {
     pub server_name: Vec<u8>,
     /// [`Request::peer_names`]
     pub peer_names: Vec<Vec<u8>>,
+    /// [`Request::metadata`]
+    pub metadata: Metadata,
     /// Seconds since the epoch.
     pub now: u64,
 }
@@ -181,6 +183,7 @@ impl Incoming {
             destination_port: Attribute::Known(incoming.destination_port),
             server_name: Attribute::Known(&incoming.server_name),
             peer_names: Attribute::Known(&peer_names),
+            metadata: Attribute::Known(&incoming.metadata),
             now: incoming.now,
         }))
     }

@@ -16,7 +16,7 @@ use crate::config;
 use crate::diagnostic::{Code, Diagnostic, Location};
 use crate::normalize::{PathNormalization, Proxy, ProxyKind};
 use crate::resource::{Decoder, Field};
-use crate::source::from_yaml;
+use crate::source::{Node, from_yaml};
 
 /// One scenario file.
 #[derive(Debug, Clone)]
@@ -33,6 +33,8 @@ pub struct Scenario {
     pub proxy: Proxy,
     /// Key sets by URI.
     pub key_sets: Vec<KeySetSpec>,
+    /// What filters in front of the policies wrote into every request's dynamic metadata.
+    pub metadata: Option<Node>,
     /// Seconds since the epoch; `None` is the real time.
     pub now: Option<u64>,
     /// The requests.
@@ -110,6 +112,7 @@ impl Scenario {
                 "workload",
                 "proxy",
                 "jwks",
+                "metadata",
                 "now",
                 "requests",
                 "diagnostics",
@@ -169,6 +172,7 @@ impl Scenario {
             workload: config::workload(decoder, &object).unwrap_or_default(),
             proxy: proxy(decoder, &object),
             key_sets: key_sets(decoder, &object),
+            metadata: object.field("metadata").map(|field| field.node.clone()),
             now,
             requests,
             diagnostics,

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result};
 use portcullis_policy::normalize::{Proxy, ProxyKind};
+use portcullis_policy::source::Node;
 use serde_json::{Value, json};
 
 use super::native::incoming;
@@ -28,7 +29,17 @@ impl Driver for Browser {
         for entry in entries {
             let now = entry.scenario.now.unwrap_or_else(real_now);
             let sent = entry.requests(now).with_context(|| entry.name.clone())?;
-            let inputs: Vec<Value> = sent.iter().map(|sent| input(sent, now + sent.at)).collect();
+            let metadata = entry.scenario.metadata.as_ref().map(Node::to_json);
+            let inputs: Vec<Value> = sent
+                .iter()
+                .map(|sent| {
+                    let mut input = input(sent, now + sent.at);
+                    if let Some(metadata) = &metadata {
+                        input["metadata"] = json!(metadata);
+                    }
+                    input
+                })
+                .collect();
             cases.push(json!({ "setting": setting(entry), "requests": inputs }));
             requests.push(sent);
         }

@@ -172,6 +172,23 @@ pub fn wasm_filter(module: &std::path::Path, configuration: &Value) -> Value {
     })
 }
 
+/// A filter in front that writes the scenario's dynamic metadata.
+fn dynamic_metadata(entry: &Entry) -> Option<Value> {
+    let text = entry.scenario.metadata.as_ref()?.to_json();
+    let filters: Map<String, Value> = serde_json::from_str(&text).ok()?;
+    let metadata: Vec<Value> = filters
+        .iter()
+        .map(|(filter, value)| json!({ "metadata_namespace": filter, "value": value, "allow_overwrite": true }))
+        .collect();
+    Some(json!({
+        "name": "envoy.filters.http.set_metadata",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.set_metadata.v3.Config",
+            "metadata": metadata,
+        },
+    }))
+}
+
 /// The companion filter that leaves the TCP peer's address where a plugin can read it.
 pub fn source_ip_state() -> Value {
     json!({
@@ -202,7 +219,8 @@ fn run_corpus(
     let mut prepared = Vec::new();
     for (index, entry) in entries.iter().enumerate() {
         let requests = entry.requests(now).with_context(|| entry.name.clone())?;
-        let filters = filters(entry).with_context(|| entry.name.clone())?;
+        let mut filters = filters(entry).with_context(|| entry.name.clone())?;
+        filters.splice(0..0, dynamic_metadata(entry));
         if requests.iter().any(|sent| sent.tls.is_none()) {
             listeners.push(listener(
                 entry,

@@ -97,6 +97,7 @@ pub fn incoming(sent: &Sent, now: u64) -> Incoming {
         destination_port: sent.destination_port,
         server_name: sent.sni.clone().unwrap_or_default().into_bytes(),
         peer_names: names.unwrap_or_default(),
+        metadata: sent.metadata.clone(),
         now,
     }
 }
@@ -145,6 +146,7 @@ fn without_unneeded<'r>(set: &PolicySet, request: &Request<'r>) -> Request<'r> {
         destination_port: keep(needs.destination_port, request.destination_port),
         server_name: keep(needs.server_name, request.server_name),
         peer_names: keep(needs.peer_names, request.peer_names),
+        metadata: keep(needs.metadata, request.metadata),
         now: if needs.now { request.now } else { 0 },
         ..*request
     }
