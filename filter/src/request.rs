@@ -79,7 +79,7 @@ fn enforce(set: &PolicySet) -> Result<Action, HostError> {
     };
     let who = authenticate(set, &request, &RustVerifier);
     let decision = decide(set, &request, &who);
-    if let Some(reply) = decision.reply(set, &request) {
+    if let Some(reply) = decision.reply(set, &request, &who) {
         if host::logs(LogLevel::Info) {
             let summary = explain(set, &request, &who).summary;
             host::log(LogLevel::Info, &format!("{} {}", reply.status, summary));

@@ -15,7 +15,7 @@ pub(crate) fn report(
     raw_path: &[u8],
 ) -> Report {
     let decision = explanation.decision;
-    let reply = decision.reply(&loaded.set, request);
+    let reply = decision.reply(&loaded.set, request, who);
     let outcome = match (decision.verdict, decision.reason) {
         (Verdict::Allow, _) => "allow",
         (Verdict::Deny, Reason::Token(_)) => "unauthenticated",
@@ -36,7 +36,7 @@ pub(crate) fn report(
         status: sent.as_ref().map_or(200, |sent| sent.status),
         body: sent
             .as_ref()
-            .map_or_else(String::new, |sent| sent.body.to_owned()),
+            .map_or_else(String::new, |sent| sent.body.clone().into_owned()),
         headers: sent.map_or_else(Vec::new, |sent| {
             sent.headers
                 .into_iter()

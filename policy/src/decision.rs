@@ -1,6 +1,8 @@
 //! What is decided about a request, and what the client is told.
 
-use crate::authenticate::TokenFailure;
+use std::borrow::Cow;
+
+use crate::authenticate::{Authenticated, TokenFailure};
 use crate::policy_set::{PolicySet, RuleId};
 use crate::request::Request;
 
@@ -26,6 +28,8 @@ pub enum Reason {
     NoAllowMatched,
     /// A token is bad.
     Token(TokenFailure),
+    /// The policies let it pass, and a header of its token's claims cannot be written.
+    UnwritableHeader,
 }
 
 /// A verdict and its reason.
@@ -40,10 +44,10 @@ pub struct Decision {
 /// The reply to a request that does not go on. The body is `text/plain`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocalReply {
-    /// 401 or 403.
+    /// 401, 403, or 503 for what cannot go upstream.
     pub status: u16,
     /// The whole body.
-    pub body: &'static str,
+    pub body: Cow<'static, str>,
     /// The value of `www-authenticate`, if the reply has one.
     pub www_authenticate: Option<Vec<u8>>,
     /// Envoy's response code details, which name the policy and the rule.
@@ -58,7 +62,7 @@ pub struct SentReply {
     /// The headers that matter, in order.
     pub headers: Vec<(&'static str, Vec<u8>)>,
     /// The body.
-    pub body: &'static str,
+    pub body: Cow<'static, str>,
 }
 
 /// What Envoy's RBAC filter says.
@@ -75,6 +79,7 @@ impl Reason {
             Self::MatchedDeny(_) => "matched-deny",
             Self::NoAllowMatched => "no-allow-matched",
             Self::Token(_) => "jwt",
+            Self::UnwritableHeader => "unwritable-header",
         }
     }
 
@@ -82,7 +87,10 @@ impl Reason {
     pub fn rule(self) -> Option<RuleId> {
         match self {
             Self::MatchedAllow(rule) | Self::MatchedDeny(rule) => Some(rule),
-            Self::AllowedNoPolicy | Self::NoAllowMatched | Self::Token(_) => None,
+            Self::AllowedNoPolicy
+            | Self::NoAllowMatched
+            | Self::Token(_)
+            | Self::UnwritableHeader => None,
         }
     }
 
@@ -90,7 +98,10 @@ impl Reason {
     pub fn verdict(self) -> Verdict {
         match self {
             Self::AllowedNoPolicy | Self::MatchedAllow(_) => Verdict::Allow,
-            Self::MatchedDeny(_) | Self::NoAllowMatched | Self::Token(_) => Verdict::Deny,
+            Self::MatchedDeny(_)
+            | Self::NoAllowMatched
+            | Self::Token(_)
+            | Self::UnwritableHeader => Verdict::Deny,
         }
     }
 }
@@ -106,10 +117,15 @@ impl From<Reason> for Decision {
 
 impl Decision {
     /// What the client is told; `None` when the request goes on.
-    pub fn reply(&self, set: &PolicySet, request: &Request<'_>) -> Option<LocalReply> {
+    pub fn reply(
+        &self,
+        set: &PolicySet,
+        request: &Request<'_>,
+        who: &Authenticated,
+    ) -> Option<LocalReply> {
         let denied = |policy: String| LocalReply {
             status: 403,
-            body: ACCESS_DENIED,
+            body: ACCESS_DENIED.into(),
             www_authenticate: None,
             details: format!("rbac_access_denied_matched_policy[{policy}]").replace(' ', "_"),
         };
@@ -119,13 +135,22 @@ impl Decision {
             Reason::MatchedDeny(rule) => Some(denied(set.identity(rule))),
             Reason::Token(failure) => Some(LocalReply {
                 status: failure.status(),
-                body: failure.message(),
+                body: failure.message().into(),
                 www_authenticate: Some(challenge(request, failure)),
                 details: format!(
                     "jwt_authn_access_denied{{{}}}",
                     failure.message().replace(' ', "_")
                 ),
             }),
+            Reason::UnwritableHeader => {
+                let name = String::from_utf8_lossy(who.edits.unwritable().unwrap_or_default());
+                Some(LocalReply {
+                    status: 503,
+                    body: format!("invalid header value for: {name}").into(),
+                    www_authenticate: None,
+                    details: format!("portcullis_unwritable_header{{{name}}}"),
+                })
+            }
         }
     }
 }
@@ -151,10 +176,10 @@ impl LocalReply {
                 .map(|value| ("www-authenticate", value)),
         );
         if is_grpc {
-            let code = if self.status == 401 {
-                UNAUTHENTICATED
-            } else {
-                PERMISSION_DENIED
+            let code = match self.status {
+                401 => UNAUTHENTICATED,
+                403 => PERMISSION_DENIED,
+                _ => UNAVAILABLE,
             };
             headers.push(("content-type", b"application/grpc".to_vec()));
             headers.push(("grpc-status", code.to_vec()));
@@ -164,11 +189,15 @@ impl LocalReply {
             return SentReply {
                 status: 200,
                 headers,
-                body: "",
+                body: "".into(),
             };
         }
         headers.push(("content-type", b"text/plain".to_vec()));
-        let body = if is_head { "" } else { self.body };
+        let body = if is_head {
+            "".into()
+        } else {
+            self.body.clone()
+        };
         SentReply {
             status: self.status,
             headers,
@@ -177,9 +206,10 @@ impl LocalReply {
     }
 }
 
-/// gRPC's status codes for 401 and 403, as Envoy maps them.
+/// gRPC's status codes for 401, 403 and 503, as Envoy maps them.
 const UNAUTHENTICATED: &[u8] = b"16";
 const PERMISSION_DENIED: &[u8] = b"7";
+const UNAVAILABLE: &[u8] = b"14";
 
 /// RFC 6750 section 3. Unlike Envoy's, the realm has no query, where tokens travel, escapes quotes, and does
 /// not show an `x-envoy-original-path`, which a client of a sidecar can set.

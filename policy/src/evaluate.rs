@@ -2,7 +2,7 @@
 //! everything, goes on looking after the decision is made.
 
 use crate::authenticate::{Authenticated, Json, Payload};
-use crate::decision::{Decision, Reason};
+use crate::decision::{Decision, Reason, Verdict};
 use crate::matcher::{Case, StringMatcher};
 use crate::policy_set::{Clause, MetadataMatcher, PathMatcher, PolicySet, Rule, RuleId, Test};
 use crate::request::{Attribute, MetadataValue, Request, View};
@@ -77,7 +77,11 @@ pub(crate) fn evaluate<O: Observer>(
         (None, None) if set.has_allow => Reason::NoAllowMatched,
         (None, None) => Reason::AllowedNoPolicy,
     };
-    reason.into()
+    let decision = Decision::from(reason);
+    match decision.verdict {
+        Verdict::Allow if who.edits.unwritable().is_some() => Reason::UnwritableHeader.into(),
+        _ => decision,
+    }
 }
 
 /// What the clauses of one request are tested on.

@@ -155,6 +155,15 @@ impl HeaderEdits {
             .map(|(name, value)| (name.as_ref(), value.as_ref()))
     }
 
+    /// The first header that cannot go upstream, since a control character in it could end it and start
+    /// another (RFC 9110 section 5.5).
+    pub(crate) fn unwritable(&self) -> Option<&[u8]> {
+        let is_forbidden = |byte: &u8| byte.is_ascii_control() && *byte != b'\t';
+        self.added()
+            .find(|(_, value)| value.iter().any(is_forbidden))
+            .map(|(name, _)| name)
+    }
+
     /// The new `:path`, if it changes.
     pub fn path(&self) -> Option<&[u8]> {
         self.path.as_deref()

@@ -278,6 +278,16 @@ fn conclusion(
     let decided_by = |id: RuleId| rules.iter().find(|rule| rule.id == id);
     match decision.reason {
         Reason::Token(failure) => tokens::conclusion(set, who, failure),
+        Reason::UnwritableHeader => {
+            let name = who.edits.unwritable().unwrap_or_default();
+            (
+                format!(
+                    "the policies let it pass, but a claim with control characters cannot become the header {}",
+                    show::clip(&String::from_utf8_lossy(name))
+                ),
+                None,
+            )
+        }
         Reason::AllowedNoPolicy => (
             "no policy denies it, and no ALLOW policy is there".into(),
             None,

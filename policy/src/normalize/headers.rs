@@ -79,6 +79,22 @@ const MAX_NAMED: usize = 9;
 /// Envoy makes a random one, so no policy can ask for a certain value.
 const REQUEST_ID: &[u8] = b"00000000-0000-4000-8000-000000000000";
 
+/// Names are tokens (RFC 9110 section 5.6.2); white space around values belongs to the line.
+pub(super) fn check(headers: &mut [Header]) -> Result<(), Refused> {
+    for (name, value) in headers {
+        *value = value.trim_ascii().to_vec();
+        let is_text = |byte: &u8| *byte == b'\t' || !byte.is_ascii_control();
+        if !name.iter().all(|byte| is_token(*byte)) || !value.iter().all(is_text) {
+            return Err(Refused::Syntax);
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
 /// Takes away the headers that `connection` names (RFC 9110 section 7.6.1).
 pub(super) fn of_this_hop(headers: &mut Vec<Header>) -> Result<(), Refused> {
     let named: Vec<Vec<u8>> = headers

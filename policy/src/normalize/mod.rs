@@ -73,8 +73,10 @@ impl PathNormalization {
 /// Envoy answers by itself, with an empty body, before any filter sees the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refused {
-    /// The path holds a NUL or bytes outside ASCII.
+    /// The path holds spaces, control characters or bytes outside ASCII, or does not begin with a slash.
     Path,
+    /// The host, the method or a header holds what HTTP does not allow there.
+    Syntax,
     /// `connection` names too many headers, or one that says where the request comes from.
     Connection,
     /// `upgrade` asks for another protocol than WebSocket.
@@ -85,7 +87,7 @@ impl Refused {
     /// What the client gets.
     pub fn status(self) -> u16 {
         match self {
-            Self::Path | Self::Connection => 400,
+            Self::Path | Self::Syntax | Self::Connection => 400,
             Self::Upgrade => 403,
         }
     }
@@ -93,7 +95,10 @@ impl Refused {
     /// Why, in one sentence.
     pub fn message(self) -> &'static str {
         match self {
-            Self::Path => "the path holds a NUL or bytes outside ASCII",
+            Self::Path => {
+                "the path holds spaces, control characters or bytes outside ASCII, or does not begin with a slash"
+            }
+            Self::Syntax => "the host, the method or a header holds what HTTP does not allow there",
             Self::Connection => {
                 "`connection` names too many headers, or one that says where the request comes from"
             }
@@ -140,7 +145,9 @@ impl Incoming {
     /// # Errors
     /// When Envoy answers before any filter.
     pub fn normalized(mut self, proxy: Proxy) -> Result<Normalized, Refused> {
+        headers::check(&mut self.headers)?;
         headers::of_this_hop(&mut self.headers)?;
+        self.check_first_line()?;
         self.path = path::normalize(&self.path, proxy.path_normalization)?;
         self.server_name.make_ascii_lowercase();
         self.headers = headers::joined(&self.headers);
@@ -150,6 +157,35 @@ impl Incoming {
             incoming: self,
             remote_ip,
         })
+    }
+
+    /// Host and method are of the characters that HTTP has for them. A target in absolute form brings its own
+    /// host (RFC 9112 section 3.2.2).
+    fn check_first_line(&mut self) -> Result<(), Refused> {
+        if let Some(rest) = self
+            .path
+            .strip_prefix(b"http://")
+            .or_else(|| self.path.strip_prefix(b"https://"))
+        {
+            let end = rest.iter().position(|byte| matches!(byte, b'/' | b'?'));
+            let (host, path) = rest.split_at(end.unwrap_or(rest.len()));
+            let slash: &[u8] = if path.starts_with(b"/") { b"" } else { b"/" };
+            let path = [slash, path].concat();
+            self.authority = Some(host.to_vec());
+            self.path = path;
+        }
+        if self.path == b"*" && self.method != b"OPTIONS" {
+            return Err(Refused::Path);
+        }
+        let is_host =
+            |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:@[]".contains(byte);
+        let host = self.authority.as_deref().unwrap_or_default();
+        let method_is_token = self.method.iter().all(|byte| headers::is_token(*byte));
+        if method_is_token && host.iter().all(is_host) {
+            Ok(())
+        } else {
+            Err(Refused::Syntax)
+        }
     }
 
     /// Calls `then` with what a filter would see.
@@ -212,9 +248,23 @@ fn remote_address(peer: IpAddr, headers: &[Header], proxy: ProxyKind) -> IpAddr 
     let entry = forwarded.and_then(|value| value.rsplit(|byte| *byte == b',').nth(from_end - 1));
     let parsed = entry
         .and_then(|entry| std::str::from_utf8(entry.trim_ascii()).ok())
-        .and_then(|text| text.parse().ok());
+        .and_then(|text| without_zone(text).parse().ok());
     parsed.unwrap_or(peer)
 }
+/// An IPv6 address without the number of its zone (RFC 4007 section 11.2).
+fn without_zone(text: &str) -> &str {
+    match text.split_once('%') {
+        Some((address, zone))
+            if address.contains(':')
+                && !zone.is_empty()
+                && zone.bytes().all(|byte| byte.is_ascii_digit()) =>
+        {
+            address
+        }
+        _ => text,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,7 +7,9 @@ use super::{PathNormalization, Refused};
 /// # Errors
 /// When Envoy refuses it: a byte outside ASCII, and an escaped NUL unless paths stay as they are.
 pub(super) fn normalize(raw: &[u8], mode: PathNormalization) -> Result<Vec<u8>, Refused> {
-    if !raw.is_ascii() || raw.contains(&0) {
+    let is_special = raw == b"*";
+    let is_target = |byte: &u8| byte.is_ascii_graphic();
+    if !raw.iter().all(is_target) || !(raw.starts_with(b"/") || is_special) {
         return Err(Refused::Path);
     }
     let without_fragment = raw.split(|byte| *byte == b'#').next().unwrap_or_default();
@@ -16,7 +18,7 @@ pub(super) fn normalize(raw: &[u8], mode: PathNormalization) -> Result<Vec<u8>, 
         .position(|byte| *byte == b'?')
         .unwrap_or(without_fragment.len());
     let (path, query) = without_fragment.split_at(mark);
-    if mode == PathNormalization::None || !path.starts_with(b"/") {
+    if mode == PathNormalization::None || is_special {
         return Ok(without_fragment.to_vec());
     }
     let unescaped = match mode {

@@ -167,7 +167,7 @@ fn outcome(
         reason: Some(decision.reason.code().to_owned()),
         ..Outcome::default()
     };
-    let Some(reply) = decision.reply(set, request) else {
+    let Some(reply) = decision.reply(set, request, who) else {
         return Outcome {
             status: 200,
             reached: true,
@@ -178,7 +178,7 @@ fn outcome(
     let reply = reply.sent(request);
     Outcome {
         status: reply.status,
-        body: reply.body.to_owned(),
+        body: reply.body.into_owned(),
         headers: reply
             .headers
             .iter()
