@@ -9,10 +9,10 @@ use crate::process::Runner;
 use crate::root;
 use crate::strip::strip;
 
-/// The page's modules: the crate's file name and its folder below `www/src/generated`.
-const MODULES: [(&str, &str); 2] = [
-    ("portcullis_playground", "engine"),
-    ("portcullis_mint", "mint"),
+/// The page's modules: the package, its file's name and its folder below `www/src/generated`.
+const MODULES: [(&str, &str, &str); 2] = [
+    ("portcullis-playground", "portcullis_playground", "engine"),
+    ("portcullis-mint", "portcullis_mint", "mint"),
 ];
 
 /// The filter, ready to load.
@@ -29,11 +29,11 @@ pub(crate) fn generated() -> PathBuf {
 pub(crate) fn run(runner: &Runner) -> Result<()> {
     filter_alone(runner)?;
     let target = "wasm32-unknown-unknown";
-    let modules = "--package portcullis-playground --package portcullis-mint";
-    runner.run(&mut runner.cargo(&format!(
-        "build --profile release-web --target {target} {modules}"
-    )))?;
-    for (file, folder) in MODULES {
+    for (package, file, folder) in MODULES {
+        // One by one: built together, the engine would get the features that the mint's crates ask of theirs.
+        runner.run(&mut runner.cargo(&format!(
+            "build --profile release-web --target {target} --package {package}"
+        )))?;
         let module = self::target()
             .join(target)
             .join("release-web")
