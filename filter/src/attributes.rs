@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use portcullis_policy::certificate::AlternativeNames;
 use portcullis_policy::compile::Workload;
-use portcullis_policy::{Attribute, Metadata, Needs};
+use portcullis_policy::{Attribute, Metadata, Needs, Tls};
 
 use crate::{host, metadata};
 
@@ -22,6 +22,7 @@ pub(crate) struct Connection {
     pub(crate) destination_port: Attribute<u16>,
     pub(crate) server_name: Attribute<Vec<u8>>,
     pub(crate) peer_names: Attribute<Vec<Vec<u8>>>,
+    pub(crate) tls: Attribute<Tls>,
     pub(crate) metadata: Attribute<Metadata>,
 }
 
@@ -50,6 +51,7 @@ impl Connection {
             }),
             server_name: when(needs.server_name, server_name),
             peer_names: when(needs.peer_names, peer_names),
+            tls: when(needs.tls, tls),
             metadata: when(needs.metadata, metadata::read),
         }
     }
@@ -70,10 +72,26 @@ fn server_name() -> Option<Vec<u8>> {
     )
 }
 
+/// Whether there is TLS, and whether the client showed a certificate.
+fn tls() -> Option<Tls> {
+    if is_mutual()? {
+        return Some(Tls::Mutual);
+    }
+    let version = host::property(&["connection", "tls_version"]).ok()?;
+    Some(match version {
+        Some(version) if !version.is_empty() => Tls::Server,
+        _ => Tls::None,
+    })
+}
+
+fn is_mutual() -> Option<bool> {
+    let flag = host::property(&["connection", "mtls"]).ok()?;
+    Some(flag.is_some_and(|flag| flag.first() == Some(&1)))
+}
+
 /// URI SANs, DNS SANs and the subject of the client's certificate; none without one.
 fn peer_names() -> Option<Vec<Vec<u8>>> {
-    let has_certificate = host::property(&["connection", "mtls"]).ok()?;
-    if has_certificate.is_none_or(|flag| flag.first() != Some(&1)) {
+    if !is_mutual()? {
         return Some(Vec::new());
     }
     let certificate = host::property(&["connection", "peer_certificate"]).ok()??;
@@ -87,6 +105,17 @@ fn peer_names() -> Option<Vec<Vec<u8>>> {
         .collect();
     peer_names.push(subject);
     Some(peer_names)
+}
+
+/// Whether the proxy is a gateway, as Istio's node ids say: `router~ADDRESS~NAME~DOMAIN`.
+pub(crate) fn is_gateway() -> bool {
+    let id = match host::property(&["xds", "node", "id"]) {
+        Ok(None) => host::property(&["node", "id"]),
+        found => found,
+    };
+    id.ok()
+        .flatten()
+        .is_some_and(|id| id.starts_with(b"router~"))
 }
 
 /// The workload as Istio describes it in the proxy's node metadata; `None` if it does not, or not in a form
@@ -108,7 +137,11 @@ pub(crate) fn workload() -> Option<Workload> {
         );
     }
     // A number or a text may start like a map.
-    (bytes.is_empty() || bytes.len() == size).then_some(Workload { namespace, labels })
+    (bytes.is_empty() || bytes.len() == size).then_some(Workload {
+        namespace,
+        labels,
+        is_gateway: false,
+    })
 }
 
 /// A key of the node's metadata; `None` if it is not there.

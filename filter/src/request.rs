@@ -71,6 +71,7 @@ fn enforce(set: &PolicySet) -> Result<Action, HostError> {
             Attribute::Known(names) => Attribute::Known(names.as_slice()),
             Attribute::Unreadable => Attribute::Unreadable,
         },
+        tls: connection.tls,
         metadata: match &connection.metadata {
             Attribute::Known(metadata) => Attribute::Known(metadata),
             Attribute::Unreadable => Attribute::Unreadable,

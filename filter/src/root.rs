@@ -34,10 +34,9 @@ impl RootContext for Root {
         };
         let proxy = attributes::workload();
         let is_known = config.workload.is_some() || proxy.is_some();
-        let compiled = compile(
-            &config.resources,
-            &config.setting(proxy.unwrap_or_default()),
-        );
+        let mut setting = config.setting(proxy.unwrap_or_default());
+        setting.workload.is_gateway |= attributes::is_gateway();
+        let compiled = compile(&config.resources, &setting);
         for diagnostic in &compiled.diagnostics {
             let level = match diagnostic.severity {
                 Severity::Error => LogLevel::Error,

@@ -3,10 +3,10 @@ use std::net::IpAddr;
 use portcullis_policy::compile::{self as core, KeySetSource};
 use portcullis_policy::crypto::RustVerifier;
 use portcullis_policy::diagnostic::Location;
-use portcullis_policy::normalize::{Incoming, Proxy};
+use portcullis_policy::normalize::{Incoming, Proxy, ProxyKind};
 use portcullis_policy::resource::{Resource, Resources};
 use portcullis_policy::source::{LineIndex, Node, from_yaml};
-use portcullis_policy::{Compiled, Metadata, PolicySet, authenticate, compile, explain};
+use portcullis_policy::{Compiled, Metadata, PolicySet, Tls, authenticate, compile, explain};
 use tsify::{Ts, Tsify};
 use wasm_bindgen::prelude::{JsError, wasm_bindgen};
 
@@ -142,6 +142,11 @@ fn incoming(input: &RequestInput) -> Result<Incoming, String> {
         destination_port: input.destination_port.unwrap_or(80),
         server_name: input.server_name.clone().unwrap_or_default().into_bytes(),
         peer_names: names.unwrap_or_default(),
+        tls: match (certificate, input.scheme.as_deref()) {
+            (Some(_), _) => Tls::Mutual,
+            (None, Some("https")) => Tls::Server,
+            (None, _) => Tls::None,
+        },
         metadata: metadata(input.metadata.as_deref())?,
         now,
     })
@@ -160,6 +165,7 @@ fn core_setting(setting: &Setting) -> core::Setting {
     let workload = setting.workload.as_ref().map(|workload| core::Workload {
         namespace: workload.namespace.clone(),
         labels: workload.labels.clone(),
+        is_gateway: report::proxy(setting.proxy.as_ref()).kind != ProxyKind::Sidecar,
     });
     let key_sets = setting.jwks.iter().map(|source| KeySetSource {
         uri: source.uri.clone(),
@@ -187,6 +193,9 @@ fn load_report(resources: &Resources, compiled: &Compiled, text: &Text) -> LoadR
                     Some(resource.action.as_str().to_owned()),
                     resource.rules.len(),
                 ),
+                Resource::PeerAuthentication(resource) => {
+                    (Some(resource.mode.as_str().to_owned()), 0)
+                }
             };
             PolicySummary {
                 kind: metadata.id.kind.clone(),

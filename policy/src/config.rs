@@ -119,7 +119,7 @@ pub(crate) fn workload(decoder: &mut Decoder, object: &Object<'_>) -> Option<Wor
     let object = object
         .field("workload")
         .and_then(|field| decoder.object(&field))?;
-    decoder.known_fields(&object, &["namespace", "labels"]);
+    decoder.known_fields(&object, &["namespace", "labels", "gateway"]);
     if object.field("namespace").is_none() {
         decoder.missing(&object, "namespace");
     }
@@ -130,7 +130,12 @@ pub(crate) fn workload(decoder: &mut Decoder, object: &Object<'_>) -> Option<Wor
         .into_iter()
         .map(|(key, value)| (key, value.text))
         .collect();
-    Some(Workload { namespace, labels })
+    let is_gateway = decoder.boolean(&object, "gateway").unwrap_or_default();
+    Some(Workload {
+        namespace,
+        labels,
+        is_gateway,
+    })
 }
 
 fn key_sets(decoder: &mut Decoder, object: &Object<'_>) -> Vec<KeySetSource> {

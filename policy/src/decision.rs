@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use crate::authenticate::{Authenticated, TokenFailure};
 use crate::policy_set::{PolicySet, RuleId};
 use crate::request::Request;
+use crate::resource::MutualTlsMode;
 
 /// Whether the request goes on. There is no default: every path to a verdict says which.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -26,6 +27,9 @@ pub enum Reason {
     MatchedDeny(RuleId),
     /// ALLOW policies are there and none of their rules matched.
     NoAllowMatched,
+    /// A `PeerAuthentication` of this mode refuses the connection. Istio's proxy closes it; a filter inside
+    /// a connection can only answer.
+    PeerAuthentication(MutualTlsMode),
     /// A token is bad.
     Token(TokenFailure),
     /// The policies let it pass, and a header of its token's claims cannot be written.
@@ -78,6 +82,7 @@ impl Reason {
             Self::MatchedAllow(_) => "matched-allow",
             Self::MatchedDeny(_) => "matched-deny",
             Self::NoAllowMatched => "no-allow-matched",
+            Self::PeerAuthentication(_) => "peer-authentication",
             Self::Token(_) => "jwt",
             Self::UnwritableHeader => "unwritable-header",
         }
@@ -89,6 +94,7 @@ impl Reason {
             Self::MatchedAllow(rule) | Self::MatchedDeny(rule) => Some(rule),
             Self::AllowedNoPolicy
             | Self::NoAllowMatched
+            | Self::PeerAuthentication(_)
             | Self::Token(_)
             | Self::UnwritableHeader => None,
         }
@@ -100,6 +106,7 @@ impl Reason {
             Self::AllowedNoPolicy | Self::MatchedAllow(_) => Verdict::Allow,
             Self::MatchedDeny(_)
             | Self::NoAllowMatched
+            | Self::PeerAuthentication(_)
             | Self::Token(_)
             | Self::UnwritableHeader => Verdict::Deny,
         }
@@ -133,6 +140,18 @@ impl Decision {
             Reason::AllowedNoPolicy | Reason::MatchedAllow(_) => None,
             Reason::NoAllowMatched => Some(denied("none".into())),
             Reason::MatchedDeny(rule) => Some(denied(set.identity(rule))),
+            Reason::PeerAuthentication(mode) => {
+                let asked = match mode {
+                    MutualTlsMode::Disable => "plain text",
+                    _ => "mutual TLS",
+                };
+                Some(LocalReply {
+                    status: 403,
+                    body: format!("PeerAuthentication {}: {asked} required", mode.as_str()).into(),
+                    www_authenticate: None,
+                    details: format!("portcullis_peer_authentication[{}]", mode.as_str()),
+                })
+            }
             Reason::Token(failure) => Some(LocalReply {
                 status: failure.status(),
                 body: failure.message().into(),

@@ -111,6 +111,8 @@ codes! {
     DuplicateResource = "duplicate-resource",
     /// A selector without labels selects every workload of the namespace.
     EmptySelector = "empty-selector",
+    /// Another policy takes the place of this one, which has no effect.
+    IgnoredPolicy = "ignored-policy",
     /// The policy does not select the workload.
     PolicyNotSelected = "policy-not-selected",
     /// A requirement on a token, and no `RequestAuthentication` that would verify one.

@@ -51,6 +51,10 @@ pub(crate) fn evaluate<O: Observer>(
     who: &Authenticated,
     observer: &mut O,
 ) -> Decision {
+    let refusal = set.peer.as_ref().and_then(|peer| peer.refusal(request));
+    if let Some(refusal) = refusal {
+        return Reason::PeerAuthentication(refusal.mode).into();
+    }
     if let Some(failure) = who.failure {
         return Reason::Token(failure).into();
     }

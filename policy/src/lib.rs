@@ -33,4 +33,4 @@ pub use decision::{Decision, LocalReply, Reason, SentReply, Verdict};
 pub use evaluate::decide;
 pub use explain::{Explanation, explain};
 pub use policy_set::{Needs, PolicySet, RuleId};
-pub use request::{Attribute, HeaderEdits, Metadata, MetadataValue, Request};
+pub use request::{Attribute, HeaderEdits, Metadata, MetadataValue, Request, Tls};

@@ -5,12 +5,15 @@ use std::sync::Arc;
 use crate::authenticate::KeySet;
 use crate::diagnostic::{Location, ResourceId};
 use crate::matcher::{Cidr, PathTemplate, PeerNameMatcher, RequestPrincipalMatcher, StringMatcher};
-use crate::resource::Action;
+use crate::request::{Attribute, Request, Tls};
+use crate::resource::{Action, MutualTlsMode};
 use crate::source::FieldPath;
 
 /// Everything that decides about one workload's requests.
 #[derive(Debug, Clone)]
 pub struct PolicySet {
+    /// What `PeerAuthentication`s ask of the connection.
+    pub(crate) peer: Option<PeerModes>,
     pub(crate) providers: Box<[Provider]>,
     /// Every header that a rule writes a payload or a claim to, lower case: a client's own are removed.
     pub(crate) output_headers: Box<[Box<[u8]>]>,
@@ -22,6 +25,52 @@ pub struct PolicySet {
     /// Whether an ALLOW policy is enforced, be it one without rules.
     pub(crate) has_allow: bool,
     pub(crate) needs: Needs,
+}
+
+/// The modes of mutual TLS that hold for a workload.
+#[derive(Debug, Clone)]
+pub(crate) struct PeerModes {
+    /// `None` is PERMISSIVE.
+    pub(crate) default: Option<PeerMode>,
+    /// Ports with a mode of their own.
+    pub(crate) ports: Box<[(u16, PeerMode)]>,
+}
+
+/// A mode and the resource that sets it.
+#[derive(Debug, Clone)]
+pub(crate) struct PeerMode {
+    pub(crate) mode: MutualTlsMode,
+    pub(crate) at: Location,
+}
+
+impl PeerModes {
+    /// The mode that refuses the connection, if one does. An attribute that cannot be read lets nothing pass.
+    pub(crate) fn refusal(&self, request: &Request<'_>) -> Option<&PeerMode> {
+        let port = match request.destination_port {
+            _ if self.ports.is_empty() => None,
+            Attribute::Known(port) => Some(port),
+            // Any of the modes may hold, so all must let it pass.
+            Attribute::Unreadable => {
+                let levels = self.ports.iter().map(|(_, mode)| mode);
+                return levels
+                    .chain(&self.default)
+                    .find(|mode| mode.refuses(request));
+            }
+        };
+        let level = self.ports.iter().find(|(known, _)| Some(*known) == port);
+        let mode = level.map(|(_, mode)| mode).or(self.default.as_ref())?;
+        mode.refuses(request).then_some(mode)
+    }
+}
+
+impl PeerMode {
+    fn refuses(&self, request: &Request<'_>) -> bool {
+        match self.mode {
+            MutualTlsMode::Unset | MutualTlsMode::Permissive => false,
+            MutualTlsMode::Strict => request.tls != Attribute::Known(Tls::Mutual),
+            MutualTlsMode::Disable => request.tls != Attribute::Known(Tls::None),
+        }
+    }
 }
 
 /// One `jwtRules` entry: what Envoy calls a provider.
@@ -157,6 +206,8 @@ pub struct Needs {
     pub server_name: bool,
     /// [`Request::peer_names`](crate::request::Request::peer_names)
     pub peer_names: bool,
+    /// [`Request::tls`](crate::request::Request::tls)
+    pub tls: bool,
     /// [`Request::metadata`](crate::request::Request::metadata)
     pub metadata: bool,
     /// [`Request::now`](crate::request::Request::now)

@@ -43,10 +43,23 @@ pub struct Request<'a> {
     /// The names of a validated client certificate: URI SANs, then DNS SANs, then the subject in RFC 2253
     /// form. Empty without such a certificate.
     pub peer_names: Attribute<&'a [&'a [u8]]>,
+    /// How the connection is secured.
+    pub tls: Attribute<Tls>,
     /// What filters in front wrote into the stream's dynamic metadata (`experimental.envoy.filters.*`).
     pub metadata: Attribute<&'a Metadata>,
     /// Seconds since the epoch.
     pub now: u64,
+}
+
+/// How a connection is secured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tls {
+    /// Plain text.
+    None,
+    /// TLS, and the client showed no certificate.
+    Server,
+    /// TLS, and the client showed a certificate that the proxy trusts.
+    Mutual,
 }
 
 /// Dynamic metadata: each filter's keys with their values.

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow, bail};
 use portcullis_mint::{Order, forge, mint, public_jwks};
 use portcullis_policy::Metadata;
-use portcullis_policy::compile::{KeySetSource, Setting};
+use portcullis_policy::compile::{KeySetSource, Setting, Workload};
 use portcullis_policy::diagnostic::Location;
+use portcullis_policy::normalize::ProxyKind;
 use portcullis_policy::resource::Resources;
 use portcullis_policy::scenario::{
     Certificate, Expectation, RequestSpec, Scenario, Token, TokenPlace, TokenSource,
@@ -129,7 +130,10 @@ fn entry(name: String, path: &Path) -> Result<Entry> {
     });
     let setting = Setting {
         mesh: scenario.mesh.clone(),
-        workload: scenario.workload.clone(),
+        workload: Workload {
+            is_gateway: scenario.proxy.kind != ProxyKind::Sidecar,
+            ..scenario.workload.clone()
+        },
         key_sets: key_sets.collect::<Result<_>>()?,
         in_plugin: false,
     };

@@ -4,6 +4,7 @@
 mod authentication;
 mod condition;
 mod identity;
+mod peer;
 mod rules;
 mod selection;
 mod traps;
@@ -11,8 +12,10 @@ mod traps;
 use std::collections::BTreeMap;
 
 use crate::diagnostic::{Code, Diagnostic, Location, Severity};
-use crate::policy_set::{Clause, Needs, Policy, PolicySet, RuleId, Test, identity};
-use crate::resource::{Action, AuthorizationPolicy, RequestAuthentication, Resource, Resources};
+use crate::policy_set::{Clause, Needs, PeerModes, Policy, PolicySet, RuleId, Test, identity};
+use crate::resource::{
+    Action, AuthorizationPolicy, PeerAuthentication, RequestAuthentication, Resource, Resources,
+};
 use crate::sorted::sorted;
 
 /// What holds for the whole mesh (Istio's `MeshConfig`).
@@ -43,6 +46,8 @@ pub struct Workload {
     pub namespace: String,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
+    /// Whether it is a gateway, whose servers set their own TLS: `PeerAuthentication` is not for it.
+    pub is_gateway: bool,
 }
 
 impl Default for Workload {
@@ -50,6 +55,7 @@ impl Default for Workload {
         Self {
             namespace: "default".into(),
             labels: BTreeMap::new(),
+            is_gateway: false,
         }
     }
 }
@@ -99,6 +105,7 @@ pub fn compile(resources: &Resources, setting: &Setting) -> Compiled {
         .collect();
     let mut authentications: Vec<&RequestAuthentication> = Vec::new();
     let mut policies: Vec<Policy> = Vec::new();
+    let mut peers: Vec<&PeerAuthentication> = Vec::new();
     for (resource, selected) in resources.items.iter().zip(&selected) {
         match resource {
             Resource::RequestAuthentication(resource) => {
@@ -111,6 +118,11 @@ pub fn compile(resources: &Resources, setting: &Setting) -> Compiled {
                 let policy = rules::compile(resource, setting, &mut diagnostics);
                 if *selected && !resource.dry_run {
                     policies.push(policy);
+                }
+            }
+            Resource::PeerAuthentication(resource) => {
+                if *selected {
+                    peers.push(resource);
                 }
             }
         }
@@ -126,13 +138,16 @@ pub fn compile(resources: &Resources, setting: &Setting) -> Compiled {
         selection::report(resources, &selected, setting, &mut diagnostics);
     }
     let providers = authentication::providers(&authentications, setting);
+    let mut ignored = Diagnostics(Vec::new());
+    let peer = peer::modes(&peers, setting, &mut ignored);
     if setting.in_plugin {
         report_companion(&policies, &mut diagnostics);
     }
     if !has_errors(&diagnostics) {
+        diagnostics.0.append(&mut ignored.0);
         traps::report(resources, &selected, &mut diagnostics);
     }
-    let set = (!has_errors(&diagnostics)).then(|| assemble(policies, providers));
+    let set = (!has_errors(&diagnostics)).then(|| assemble(peer, policies, providers));
     Compiled {
         set,
         diagnostics: diagnostics.0,
@@ -140,7 +155,11 @@ pub fn compile(resources: &Resources, setting: &Setting) -> Compiled {
     }
 }
 
-fn assemble(policies: Vec<Policy>, providers: Vec<crate::policy_set::Provider>) -> PolicySet {
+fn assemble(
+    peer: Option<PeerModes>,
+    policies: Vec<Policy>,
+    providers: Vec<crate::policy_set::Provider>,
+) -> PolicySet {
     let output_headers: Vec<Box<[u8]>> = providers
         .iter()
         .flat_map(|provider| {
@@ -155,6 +174,8 @@ fn assemble(policies: Vec<Policy>, providers: Vec<crate::policy_set::Provider>) 
     output_headers.dedup();
     let mut needs = Needs {
         now: !providers.is_empty(),
+        tls: peer.is_some(),
+        destination_port: peer.as_ref().is_some_and(|peer| !peer.ports.is_empty()),
         ..Needs::default()
     };
     let clauses = policies.iter().flat_map(Policy::clauses);
@@ -162,6 +183,7 @@ fn assemble(policies: Vec<Policy>, providers: Vec<crate::policy_set::Provider>) 
         needs.add(clause);
     }
     PolicySet {
+        peer,
         audit: in_order(&policies, Action::Audit),
         deny: in_order(&policies, Action::Deny),
         allow: in_order(&policies, Action::Allow),
@@ -272,6 +294,12 @@ impl HasLocation for AuthorizationPolicy {
 }
 
 impl HasLocation for RequestAuthentication {
+    fn location(&self) -> &Location {
+        &self.metadata.at
+    }
+}
+
+impl HasLocation for PeerAuthentication {
     fn location(&self) -> &Location {
         &self.metadata.at
     }

@@ -13,6 +13,9 @@ pub(super) fn selects(resource: &Resource, setting: &Setting) -> bool {
     let scope = resource.scope();
     let workload = &setting.workload;
     let own_namespace = metadata.id.namespace == workload.namespace;
+    if matches!(resource, Resource::PeerAuthentication(_)) && setting.workload.is_gateway {
+        return false;
+    }
     if scope.target_refs.is_empty() {
         (own_namespace || metadata.id.namespace == setting.mesh.root_namespace)
             && missing_label(scope, setting).is_none()
@@ -54,28 +57,34 @@ pub(super) fn report(
         let metadata = resource.metadata();
         let scope = resource.scope();
         let root = metadata.at.path.clone();
-        let (path, message) = if !scope.target_refs.is_empty() {
-            (
-                root.key("spec"),
-                "the workload is not the gateway that this policy targets".to_owned(),
-            )
-        } else if let Some((key, value)) = missing_label(scope, setting)
-            && (metadata.id.namespace == setting.workload.namespace
-                || metadata.id.namespace == setting.mesh.root_namespace)
-        {
-            (
-                root.key("spec").key("selector").key("matchLabels").key(key),
-                format!("the workload has no label `{key}: {value}`, so this is not for it"),
-            )
-        } else {
-            (
-                root.key("metadata").key("namespace"),
-                format!(
-                    "this is for namespace `{}`, and the workload is in `{}`",
-                    metadata.id.namespace, setting.workload.namespace
-                ),
-            )
-        };
+        let (path, message) =
+            if matches!(resource, Resource::PeerAuthentication(_)) && setting.workload.is_gateway {
+                (
+                    root.key("kind"),
+                    "the workload is a gateway, whose servers set their own TLS".to_owned(),
+                )
+            } else if !scope.target_refs.is_empty() {
+                (
+                    root.key("spec"),
+                    "the workload is not the gateway that this policy targets".to_owned(),
+                )
+            } else if let Some((key, value)) = missing_label(scope, setting)
+                && (metadata.id.namespace == setting.workload.namespace
+                    || metadata.id.namespace == setting.mesh.root_namespace)
+            {
+                (
+                    root.key("spec").key("selector").key("matchLabels").key(key),
+                    format!("the workload has no label `{key}: {value}`, so this is not for it"),
+                )
+            } else {
+                (
+                    root.key("metadata").key("namespace"),
+                    format!(
+                        "this is for namespace `{}`, and the workload is in `{}`",
+                        metadata.id.namespace, setting.workload.namespace
+                    ),
+                )
+            };
         diagnostics.push(
             resource,
             Code::PolicyNotSelected,

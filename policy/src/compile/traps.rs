@@ -18,6 +18,7 @@ pub(super) fn report(resources: &Resources, selected: &[bool], diagnostics: &mut
         match resource {
             Resource::RequestAuthentication(resource) => authentications.push(resource),
             Resource::AuthorizationPolicy(resource) => policies.push(resource),
+            Resource::PeerAuthentication(_) => {}
         }
     }
     let verifies = authentications

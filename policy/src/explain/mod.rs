@@ -12,7 +12,8 @@ use crate::decision::{Decision, Reason};
 use crate::diagnostic::Location;
 use crate::evaluate::{Observer, Part, Walk, evaluate};
 use crate::policy_set::{Clause, PolicySet, RuleId};
-use crate::request::{Request, View};
+use crate::request::{Attribute, Request, Tls, View};
+use crate::resource::MutualTlsMode;
 
 /// A decision and how it came about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,7 +121,11 @@ pub fn explain(set: &PolicySet, request: &Request<'_>, who: &Authenticated) -> E
     };
     let decision = evaluate(set, request, who, &mut trace);
     let mut steps = vec![tokens::step(set, who)];
-    let is_reached = !matches!(decision.reason, Reason::Token(_));
+    let not_reached = match decision.reason {
+        Reason::PeerAuthentication(_) => Some("not reached: the connection was refused"),
+        Reason::Token(_) => Some("not reached: the token was refused"),
+        _ => None,
+    };
     for (stage, ids) in [
         (Stage::Audit, &set.audit),
         (Stage::Deny, &set.deny),
@@ -128,10 +133,10 @@ pub fn explain(set: &PolicySet, request: &Request<'_>, who: &Authenticated) -> E
     ] {
         if stage != Stage::Audit || !ids.is_empty() {
             let rules = trace.rules.iter().filter(|rule| ids.contains(&rule.id));
-            steps.push(stage_step(stage, set, decision, is_reached, rules));
+            steps.push(stage_step(stage, set, decision, not_reached, rules));
         }
     }
-    let (summary, decided) = conclusion(set, who, decision, &trace.rules);
+    let (summary, decided) = conclusion(set, request, who, decision, &trace.rules);
     Explanation {
         decision,
         summary,
@@ -203,7 +208,7 @@ fn stage_step<'t>(
     stage: Stage,
     set: &PolicySet,
     decision: Decision,
-    is_reached: bool,
+    not_reached: Option<&str>,
     rules: impl Iterator<Item = &'t RuleTrace>,
 ) -> Step {
     let items: Vec<Item> = rules
@@ -221,10 +226,7 @@ fn stage_step<'t>(
         .count();
     let is_denied = matches!(decision.reason, Reason::MatchedDeny(_));
     let (outcome, text) = match stage {
-        _ if !is_reached => (
-            Outcome::Skip,
-            "not reached: the token was refused".to_owned(),
-        ),
+        _ if let Some(text) = not_reached => (Outcome::Skip, text.to_owned()),
         Stage::Token | Stage::Audit => (
             Outcome::Skip,
             format!(
@@ -269,14 +271,41 @@ fn rule_text(rule: &RuleTrace) -> String {
     }
 }
 
+fn refused_peer(
+    set: &PolicySet,
+    request: &Request<'_>,
+    mode: MutualTlsMode,
+) -> (String, Option<Location>) {
+    let refusal = set.peer.as_ref().and_then(|peer| peer.refusal(request));
+    let at = refusal
+        .map(|refusal| refusal.at.clone())
+        .unwrap_or_default();
+    let name = at.resource.as_ref().map(ToString::to_string);
+    let got = match request.tls {
+        Attribute::Known(Tls::None) => "plain text",
+        Attribute::Known(Tls::Server) => "TLS without a client certificate",
+        Attribute::Known(Tls::Mutual) => "mutual TLS",
+        Attribute::Unreadable => "a connection that cannot be read here",
+    };
+    let summary = format!(
+        "{} is {} and got {got}; Istio's proxy closes such a connection without an answer",
+        name.unwrap_or_default(),
+        mode.as_str()
+    );
+    let path = at.path.key("spec");
+    (summary, Some(Location { path, ..at }))
+}
+
 fn conclusion(
     set: &PolicySet,
+    request: &Request<'_>,
     who: &Authenticated,
     decision: Decision,
     rules: &[RuleTrace],
 ) -> (String, Option<Location>) {
     let decided_by = |id: RuleId| rules.iter().find(|rule| rule.id == id);
     match decision.reason {
+        Reason::PeerAuthentication(mode) => refused_peer(set, request, mode),
         Reason::Token(failure) => tokens::conclusion(set, who, failure),
         Reason::UnwritableHeader => {
             let name = who.edits.unwritable().unwrap_or_default();

@@ -6,7 +6,7 @@ mod path;
 
 use std::net::IpAddr;
 
-use crate::request::{Attribute, Metadata, Request};
+use crate::request::{Attribute, Metadata, Request, Tls};
 
 /// The proxy in front of the workload.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -133,6 +133,8 @@ pub struct Incoming {
     pub server_name: Vec<u8>,
     /// [`Request::peer_names`]
     pub peer_names: Vec<Vec<u8>>,
+    /// [`Request::tls`]
+    pub tls: Tls,
     /// [`Request::metadata`]
     pub metadata: Metadata,
     /// Seconds since the epoch.
@@ -219,6 +221,7 @@ impl Incoming {
             destination_port: Attribute::Known(incoming.destination_port),
             server_name: Attribute::Known(&incoming.server_name),
             peer_names: Attribute::Known(&peer_names),
+            tls: Attribute::Known(incoming.tls),
             metadata: Attribute::Known(&incoming.metadata),
             now: incoming.now,
         }))

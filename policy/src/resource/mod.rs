@@ -4,11 +4,13 @@
 mod authorization_policy;
 mod decode;
 mod metadata;
+mod peer_authentication;
 mod request_authentication;
 
 pub use authorization_policy::{Action, AuthorizationPolicy, Condition, Group, Rule};
 pub use decode::{Decoder, Field, Object, Text};
 pub use metadata::{Metadata, PolicyTargetReference, Scope};
+pub use peer_authentication::{MutualTlsMode, PeerAuthentication};
 pub use request_authentication::{
     ClaimToHeader, JwtHeader, JwtRule, KeySource, RequestAuthentication,
 };
@@ -23,6 +25,8 @@ pub enum Resource {
     RequestAuthentication(RequestAuthentication),
     /// `security.istio.io` `AuthorizationPolicy`.
     AuthorizationPolicy(AuthorizationPolicy),
+    /// `security.istio.io` `PeerAuthentication`.
+    PeerAuthentication(PeerAuthentication),
 }
 
 /// The resources of a text and what there is to say about it.
@@ -36,7 +40,6 @@ pub struct Resources {
 
 /// Kinds of the API groups that we read which decide about requests, and which we do not enforce yet.
 const NOT_ENFORCED: &[(&str, &str)] = &[
-    ("security.istio.io", "PeerAuthentication"),
     ("authentication.istio.io", "Policy"),
     ("authentication.istio.io", "MeshPolicy"),
     ("gateway.kyma-project.io", "APIRule"),
@@ -131,6 +134,7 @@ impl Resource {
         match self {
             Self::RequestAuthentication(resource) => &resource.metadata,
             Self::AuthorizationPolicy(resource) => &resource.metadata,
+            Self::PeerAuthentication(resource) => &resource.metadata,
         }
     }
 
@@ -139,6 +143,7 @@ impl Resource {
         match self {
             Self::RequestAuthentication(resource) => &resource.scope,
             Self::AuthorizationPolicy(resource) => &resource.scope,
+            Self::PeerAuthentication(resource) => &resource.scope,
         }
     }
 }
@@ -175,7 +180,7 @@ fn read_resource(decoder: &mut Decoder, node: &Node) -> Option<Resource> {
     }
     let decides = matches!(
         kind.text.as_str(),
-        "AuthorizationPolicy" | "RequestAuthentication" | "List"
+        "AuthorizationPolicy" | "PeerAuthentication" | "RequestAuthentication" | "List"
     );
     if group != "security.istio.io" && decides {
         decoder.error(
@@ -221,12 +226,15 @@ fn read_resource(decoder: &mut Decoder, node: &Node) -> Option<Resource> {
         "AuthorizationPolicy" => {
             AuthorizationPolicy::decode(decoder, &object).map(Resource::AuthorizationPolicy)
         }
+        "PeerAuthentication" => {
+            PeerAuthentication::decode(decoder, &object).map(Resource::PeerAuthentication)
+        }
         other => {
             decoder.error(
                 Code::UnknownKind,
                 &kind.at,
                 format!("`{other}` is not a kind of Istio's security API"),
-                "use RequestAuthentication or AuthorizationPolicy",
+                "use RequestAuthentication, AuthorizationPolicy or PeerAuthentication",
             );
             None
         }

@@ -9,10 +9,10 @@ use serde_json::{Map, Value, json};
 
 use super::{Answer, Driver, Findings, NO_CLOCK, Run, Support, needs_clock, real_now};
 use crate::certificates::{Authority, TlsFiles};
-use crate::client::{Exchange, Response, Tls};
+use crate::client::{self, Exchange, Response, Tls};
 use crate::corpus::{Entry, Sent};
 use crate::envoy::{Applied, Config, Envoy, ExtensionFile, Listener, Proxy};
-use crate::oracle;
+use crate::oracle::{self, PeerMode};
 use crate::outcome::{DecidedBy, Outcome, Upstream};
 use crate::scratch::Scratch;
 use crate::upstream::{Seen, echo};
@@ -54,7 +54,7 @@ impl Driver for EnvoyFilter {
                 wasm_filter(&module, &plugin_config(entry)),
             ])
         };
-        let mut runs = run_corpus(&accepted, filters)?.into_iter();
+        let mut runs = run_corpus(&accepted, filters, |_| Ok(Vec::new()))?.into_iter();
         let rejections: Vec<&Entry> = entries.iter().filter(refused).copied().collect();
         let mut rejected = rejections_by_reload(&rejections, &module)?.into_iter();
         let in_order = entries.iter().map(|entry| {
@@ -85,25 +85,44 @@ impl Driver for EnvoyNative {
     }
 
     fn run(&self, entries: &[&Entry]) -> Result<Vec<Run>> {
-        run_corpus(entries, |entry| {
-            let mesh = &entry.setting.mesh;
-            let mesh = oracle::Mesh {
-                root_namespace: mesh.root_namespace.clone(),
-                trust_domain: mesh.trust_domain.clone(),
-                trust_domain_aliases: mesh.trust_domain_aliases.clone(),
-            };
-            let workload = oracle::Workload {
-                namespace: entry.setting.workload.namespace.clone(),
-                labels: entry.setting.workload.labels.clone(),
-            };
+        let filters = |entry: &Entry| {
+            let (policies, mesh, workload) = for_oracle(entry)?;
             let sources = entry.setting.key_sets.iter();
             let keys = sources
                 .map(|source| (source.uri.clone(), source.jwks.clone()))
                 .collect();
-            let policies = entry.policies_json().context("the policies are no YAML")?;
             oracle::http_filters(&policies, &mesh, &workload, &keys)
-        })
+        };
+        run_corpus(entries, filters, peers)
     }
+}
+
+fn for_oracle(entry: &Entry) -> Result<(Vec<Value>, oracle::Mesh, oracle::Workload)> {
+    let mesh = &entry.setting.mesh;
+    let mesh = oracle::Mesh {
+        root_namespace: mesh.root_namespace.clone(),
+        trust_domain: mesh.trust_domain.clone(),
+        trust_domain_aliases: mesh.trust_domain_aliases.clone(),
+    };
+    let workload = oracle::Workload {
+        namespace: entry.setting.workload.namespace.clone(),
+        labels: entry.setting.workload.labels.clone(),
+    };
+    let policies = entry.policies_json().context("the policies are no YAML")?;
+    Ok((policies, mesh, workload))
+}
+
+/// How a sidecar's listener takes connections; empty for one without wishes, and for gateways, whose servers
+/// set their own TLS.
+fn peers(entry: &Entry) -> Result<Vec<(Option<u16>, PeerMode)>> {
+    let (policies, mesh, workload) = for_oracle(entry)?;
+    let modes = oracle::peer_modes(&policies, &mesh, &workload)?;
+    let is_gateway = entry.scenario.proxy.kind != normalize::ProxyKind::Sidecar;
+    if is_gateway || (modes.ports.is_empty() && modes.default == PeerMode::Permissive) {
+        return Ok(Vec::new());
+    }
+    let ports = modes.ports.iter().map(|(port, mode)| (Some(*port), *mode));
+    Ok(ports.chain([(None, modes.default)]).collect())
 }
 
 fn has_errors(entry: &Entry) -> bool {
@@ -145,7 +164,11 @@ pub fn plugin_config(entry: &Entry) -> Value {
             "trustDomain": setting.mesh.trust_domain,
             "trustDomainAliases": setting.mesh.trust_domain_aliases,
         },
-        "workload": { "namespace": setting.workload.namespace, "labels": setting.workload.labels },
+        "workload": {
+            "namespace": setting.workload.namespace,
+            "labels": setting.workload.labels,
+            "gateway": setting.workload.is_gateway,
+        },
         "jwks": key_sets,
     })
 }
@@ -210,6 +233,7 @@ pub fn source_ip_state() -> Value {
 fn run_corpus(
     entries: &[&Entry],
     filters: impl Fn(&Entry) -> Result<Vec<Value>>,
+    peers: impl Fn(&Entry) -> Result<Vec<(Option<u16>, PeerMode)>>,
 ) -> Result<Vec<Run>> {
     let folder = Scratch::new()?;
     let authority = Authority::new()?;
@@ -221,21 +245,15 @@ fn run_corpus(
         let requests = entry.requests(now).with_context(|| entry.name.clone())?;
         let mut filters = filters(entry).with_context(|| entry.name.clone())?;
         filters.splice(0..0, dynamic_metadata(entry));
-        if requests.iter().any(|sent| sent.tls.is_none()) {
-            listeners.push(listener(
-                entry,
-                listener_name(index, false),
-                filters.clone(),
-                None,
-            ));
-        }
-        if requests.iter().any(|sent| sent.tls.is_some()) {
-            listeners.push(listener(
-                entry,
-                listener_name(index, true),
-                filters,
-                Some(files.clone()),
-            ));
+        let peers = peers(entry).with_context(|| entry.name.clone())?;
+        for tls in [false, true] {
+            if requests.iter().any(|sent| sent.tls.is_some() == tls) {
+                let name = listener_name(index, tls);
+                listeners.push(Listener {
+                    peers: peers.clone(),
+                    ..listener(entry, name, filters.clone(), tls.then(|| files.clone()))
+                });
+            }
         }
         prepared.push(requests);
     }
@@ -250,12 +268,21 @@ fn run_corpus(
             let name = listener_name(index, sent.tls.is_some());
             match exchange(sent, &authority).and_then(|exchange| envoy.send(&name, &exchange)) {
                 Ok(response) => Answer::Got(Box::new(outcome(&response))),
+                Err(error) if is_closed(&error) => Answer::Closed,
                 Err(error) => Answer::Failed(format!("{error:#}")),
             }
         });
         runs.push(Run::Requests(Findings::Unseen, answers.collect()));
     }
     Ok(runs)
+}
+
+/// Whether the connection was refused, before TLS was done or after.
+fn is_closed(error: &anyhow::Error) -> bool {
+    matches!(
+        error.downcast_ref(),
+        Some(client::Error::Closed | client::Error::Tls(_))
+    )
 }
 
 fn listener_name(index: usize, tls: bool) -> String {

@@ -68,6 +68,8 @@ pub enum Findings {
 pub enum Answer {
     /// A response.
     Got(Box<Outcome>),
+    /// The connection was closed without a response.
+    Closed,
     /// The driver cannot express the request, and why.
     Skipped(&'static str),
     /// The driver failed at it.

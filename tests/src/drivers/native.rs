@@ -6,7 +6,8 @@ use portcullis_policy::crypto::RustVerifier;
 use portcullis_policy::diagnostic::{Diagnostic, Severity};
 use portcullis_policy::normalize::Incoming;
 use portcullis_policy::{
-    Attribute, Authenticated, Decision, PolicySet, Request, authenticate, compile, decide, explain,
+    Attribute, Authenticated, Decision, PolicySet, Request, Tls, authenticate, compile, decide,
+    explain,
 };
 
 use super::{Answer, Driver, Findings, Run, Support, real_now};
@@ -97,6 +98,11 @@ pub fn incoming(sent: &Sent, now: u64) -> Incoming {
         destination_port: sent.destination_port,
         server_name: sent.sni.clone().unwrap_or_default().into_bytes(),
         peer_names: names.unwrap_or_default(),
+        tls: match &sent.tls {
+            None => Tls::None,
+            Some(None) => Tls::Server,
+            Some(Some(_)) => Tls::Mutual,
+        },
         metadata: sent.metadata.clone(),
         now,
     }
@@ -146,6 +152,7 @@ fn without_unneeded<'r>(set: &PolicySet, request: &Request<'r>) -> Request<'r> {
         destination_port: keep(needs.destination_port, request.destination_port),
         server_name: keep(needs.server_name, request.server_name),
         peer_names: keep(needs.peer_names, request.peer_names),
+        tls: keep(needs.tls, request.tls),
         metadata: keep(needs.metadata, request.metadata),
         now: if needs.now { request.now } else { 0 },
         ..*request

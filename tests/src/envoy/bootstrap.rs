@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use serde_json::{Map, Value, json};
 
 use crate::certificates::TlsFiles;
+use crate::oracle::PeerMode;
 
 /// What one Envoy process runs.
 #[derive(Debug, Clone)]
@@ -34,6 +35,8 @@ pub struct Listener {
     pub port: u16,
     /// How the client's address is found.
     pub proxy: Proxy,
+    /// How connections are taken, by the port that is called; `None` is every other port.
+    pub peers: Vec<(Option<u16>, PeerMode)>,
     /// Fields of the HTTP connection manager that replace the harness's own.
     pub connection_manager: Map<String, Value>,
 }
@@ -93,25 +96,48 @@ impl Listener {
     }
 
     fn config(&self) -> Value {
-        let mut chain = json!({ "filters": [{
-            "name": "envoy.filters.network.http_connection_manager",
-            "typed_config": self.connection_manager(),
-        }] });
+        let peers = match self.peers.as_slice() {
+            [] => &[(None, PeerMode::Permissive)],
+            peers => peers,
+        };
+        let chains: Vec<Value> = peers
+            .iter()
+            .map(|(port, mode)| self.chain(*port, *mode))
+            .collect();
         // The PROXY header comes first on the wire, before TLS.
         let mut proxy_protocol = listener_filter("proxy_protocol", "ProxyProtocol");
         // A person's curl sends none.
         proxy_protocol["typed_config"]["allow_requests_without_proxy_protocol"] = json!(true);
         let mut listener_filters = vec![proxy_protocol];
-        if let Some(tls) = &self.tls {
+        if self.tls.is_some() || !self.peers.is_empty() {
             listener_filters.push(listener_filter("tls_inspector", "TlsInspector"));
-            chain["transport_socket"] = transport_socket(tls);
         }
         json!({
             "name": self.name,
             "address": loopback(self.port),
             "listener_filters": listener_filters,
-            "filter_chains": [chain],
+            "filter_chains": chains,
         })
+    }
+
+    /// What happens to the connections to a port.
+    fn chain(&self, port: Option<u16>, mode: PeerMode) -> Value {
+        let mut chain = json!({ "filters": [{
+            "name": "envoy.filters.network.http_connection_manager",
+            "typed_config": self.connection_manager(),
+        }] });
+        if let Some(port) = port {
+            chain["filter_chain_match"]["destination_port"] = json!(port);
+        }
+        if mode == PeerMode::Strict {
+            // Plain text finds no chain, and is closed.
+            chain["filter_chain_match"]["transport_protocol"] = json!("tls");
+        }
+        if let Some(tls) = self.tls.as_ref().filter(|_| mode != PeerMode::Disable) {
+            let must_show = mode == PeerMode::Strict;
+            chain["transport_socket"] = transport_socket(tls, must_show);
+        }
+        chain
     }
 
     fn connection_manager(&self) -> Value {
@@ -187,12 +213,12 @@ fn listener_filter(name: &str, message: &str) -> Value {
     })
 }
 
-fn transport_socket(tls: &TlsFiles) -> Value {
+fn transport_socket(tls: &TlsFiles, must_show_certificate: bool) -> Value {
     json!({
         "name": "envoy.transport_sockets.tls",
         "typed_config": {
             "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
-            "require_client_certificate": false,
+            "require_client_certificate": must_show_certificate,
             "common_tls_context": {
                 "tls_certificates": [{
                     "certificate_chain": { "filename": tls.certificate },

@@ -81,6 +81,7 @@ fn answers(run: Run, entry: &Entry) -> Answers {
             .map(|answer| match answer {
                 Answer::Got(outcome) => Ok(*outcome),
                 Answer::Skipped(reason) => Err(format!("skipped: {reason}")),
+                Answer::Closed => Err("the connection was closed".to_owned()),
                 Answer::Failed(error) => Err(error),
             })
             .collect(),

@@ -13,6 +13,7 @@ mod attribute;
 mod authorization_policy;
 mod identity;
 mod matcher;
+mod peer_authentication;
 mod request_authentication;
 mod resource;
 
@@ -22,6 +23,7 @@ use anyhow::{Result, bail};
 use serde_json::Value;
 
 use identity::TrustDomains;
+pub use peer_authentication::{PeerMode, PeerModes, peer_modes};
 use resource::{Kind, Resource};
 
 /// The settings of the mesh that change what a resource means.
@@ -53,7 +55,7 @@ pub type KeySets = BTreeMap<String, String>;
 /// it.
 ///
 /// Resources other than `RequestAuthentication` and `AuthorizationPolicy` of `security.istio.io`
-/// are ignored. Values that Istio's validation refuses are handled as istiod handles them when they
+/// are ignored; for `PeerAuthentication` see [`peer_modes`]. Values that Istio's validation refuses are handled as istiod handles them when they
 /// reach it nevertheless (2.8).
 ///
 /// # Errors
@@ -82,6 +84,7 @@ pub fn http_filters(
             attached.push(resource);
         }
     }
+    attached.retain(|resource| resource.kind != Kind::PeerAuthentication);
     let (mut authentications, policies): (Vec<_>, Vec<_>) = attached
         .into_iter()
         .partition(|resource| resource.kind == Kind::RequestAuthentication);

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 pub(super) enum Kind {
     RequestAuthentication,
     AuthorizationPolicy,
+    PeerAuthentication,
 }
 
 #[derive(Debug)]
@@ -42,6 +43,7 @@ pub(super) fn security_resources(objects: &[Value]) -> Result<Vec<Resource<'_>>>
             _ if group != Some("security.istio.io") => continue,
             Some("RequestAuthentication") => Kind::RequestAuthentication,
             Some("AuthorizationPolicy") => Kind::AuthorizationPolicy,
+            Some("PeerAuthentication") => Kind::PeerAuthentication,
             _ => continue,
         };
         let metadata = Fields::new(format!("{kind:?}: metadata"), object.get("metadata"))?;
@@ -163,6 +165,14 @@ impl<'a> Fields<'a> {
                     .with_context(|| format!("{}.{name} must be a string", self.at))?;
                 Ok((name.as_str(), text))
             })
+            .collect()
+    }
+
+    /// Every member's name, with the members as objects.
+    pub(super) fn all_children(&self) -> Result<Vec<(&'a str, Fields<'a>)>> {
+        let members = self.members.into_iter().flatten();
+        members
+            .map(|(name, _)| Ok((name.as_str(), self.child(name)?)))
             .collect()
     }
 
