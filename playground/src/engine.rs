@@ -161,6 +161,7 @@ fn core_setting(setting: &Setting) -> core::Setting {
             .unwrap_or(defaults.root_namespace),
         trust_domain: mesh.trust_domain.clone().unwrap_or(defaults.trust_domain),
         trust_domain_aliases: mesh.trust_domain_aliases.clone(),
+        validating_webhook: mesh.validating_webhook.unwrap_or(true),
     });
     let workload = setting.workload.as_ref().map(|workload| core::Workload {
         namespace: workload.namespace.clone(),

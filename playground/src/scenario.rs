@@ -37,6 +37,7 @@ fn file(scenario: Scenario) -> ScenarioFile {
             root_namespace: Some(scenario.mesh.root_namespace),
             trust_domain: Some(scenario.mesh.trust_domain),
             trust_domain_aliases: scenario.mesh.trust_domain_aliases,
+            validating_webhook: Some(scenario.mesh.validating_webhook),
         },
         workload: Workload {
             namespace: scenario.workload.namespace,

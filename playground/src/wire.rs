@@ -45,6 +45,9 @@ wire! {
         /// Other names of the trust domain.
         #[serde(default)]
         trust_domain_aliases: Vec<String>,
+        /// Whether istiod's validating webhook guards the cluster; absent is that it does.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        validating_webhook: Option<bool>,
     }
 
     /// The workload whose requests are decided.

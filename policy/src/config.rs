@@ -98,13 +98,21 @@ pub(crate) fn mesh(decoder: &mut Decoder, object: &Object<'_>) -> Mesh {
     };
     decoder.known_fields(
         &object,
-        &["rootNamespace", "trustDomain", "trustDomainAliases"],
+        &[
+            "rootNamespace",
+            "trustDomain",
+            "trustDomainAliases",
+            "validatingWebhook",
+        ],
     );
     if let Some(text) = decoder.filled_string(&object, "rootNamespace") {
         mesh.root_namespace = text.text;
     }
     if let Some(text) = decoder.filled_string(&object, "trustDomain") {
         mesh.trust_domain = text.text;
+    }
+    if let Some(is_there) = decoder.boolean(&object, "validatingWebhook") {
+        mesh.validating_webhook = is_there;
     }
     mesh.trust_domain_aliases = decoder
         .strings(&object, "trustDomainAliases")

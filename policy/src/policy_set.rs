@@ -132,6 +132,8 @@ pub(crate) struct Rule {
     pub(crate) from: Box<[Box<[Clause]>]>,
     pub(crate) to: Box<[Box<[Clause]>]>,
     pub(crate) when: Box<[Clause]>,
+    /// istiod left the rule out. It keeps its number, and matches nothing.
+    pub(crate) is_dropped: bool,
 }
 
 /// One field with its values: it holds if any value matches, or, negated, if none does.
@@ -169,6 +171,20 @@ pub(crate) enum Test {
         key: String,
         values: Box<[MetadataMatcher]>,
     },
+}
+
+impl Test {
+    /// Whether any value is left of those that were written.
+    pub(crate) fn has_values(&self) -> bool {
+        match self {
+            Self::SourceIp(values) | Self::RemoteIp(values) | Self::DestinationIp(values) => {
+                !values.is_empty()
+            }
+            Self::DestinationPort(values) => !values.is_empty(),
+            // The others are never left out.
+            _ => true,
+        }
+    }
 }
 
 /// A value of `experimental.envoy.filters.*`.

@@ -16,6 +16,7 @@ pub(super) fn clauses(values: &mut Values<'_>, condition: &Condition) -> Vec<Cla
     for (name, texts, negated) in lists {
         if !texts.is_empty()
             && let Some(test) = test(values, &condition.key, texts)
+            && test.has_values()
         {
             clauses.push(Clause {
                 at: condition.at.key(name),
@@ -88,10 +89,12 @@ fn unknown(values: &mut Values<'_>, key: &Text) {
         }
         _ => "see Istio's reference of authorization policy conditions",
     };
-    values.error(
+    values.has_unknown_key = true;
+    values.refuse_or_drop(
         Code::UnknownConditionKey,
         key,
         format!("`{}` is not an attribute", key.text),
+        "istiod drops the whole rule for it",
         help,
     );
 }

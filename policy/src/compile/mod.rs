@@ -27,6 +27,9 @@ pub struct Mesh {
     pub trust_domain: String,
     /// `trustDomainAliases`
     pub trust_domain_aliases: Vec<String>,
+    /// Whether istiod's validating webhook guards the cluster. Without it, istiod drops a value that it cannot
+    /// use, or the rule around it, and so do we.
+    pub validating_webhook: bool,
 }
 
 impl Default for Mesh {
@@ -35,6 +38,7 @@ impl Default for Mesh {
             root_namespace: "istio-system".into(),
             trust_domain: "cluster.local".into(),
             trust_domain_aliases: Vec::new(),
+            validating_webhook: true,
         }
     }
 }
@@ -200,7 +204,8 @@ fn in_order(policies: &[Policy], action: Action) -> Box<[RuleId]> {
     let mut rules: Vec<(String, RuleId)> = Vec::new();
     for (policy, index) in policies.iter().zip(0_u32..) {
         if policy.action == action {
-            for (_, rule) in policy.rules.iter().zip(0_u32..) {
+            let kept = policy.rules.iter().zip(0_u32..);
+            for (_, rule) in kept.filter(|(rule, _)| !rule.is_dropped) {
                 rules.push((
                     identity(&policy.at, rule),
                     RuleId {

@@ -17,9 +17,13 @@ pub(super) fn compile(
         resource,
         setting,
         diagnostics,
+        has_bad_value: false,
+        has_unknown_key: false,
     };
     let rules = resource.rules.iter().map(|rule| {
         warn_without_ports(&mut values, rule);
+        values.has_bad_value = false;
+        values.has_unknown_key = false;
         Rule {
             from: rule
                 .from
@@ -36,6 +40,8 @@ pub(super) fn compile(
                 .iter()
                 .flat_map(|one| condition::clauses(&mut values, one))
                 .collect(),
+            is_dropped: values.has_unknown_key
+                || (values.has_bad_value && resource.action == Action::Allow),
         }
     });
     let rules = rules.collect();
@@ -51,6 +57,10 @@ pub(super) struct Values<'a> {
     pub(super) resource: &'a AuthorizationPolicy,
     pub(super) setting: &'a Setting,
     pub(super) diagnostics: &'a mut Diagnostics,
+    /// Whether the rule at hand has a value that was left out.
+    has_bad_value: bool,
+    /// Whether it has a `when` key that nobody knows.
+    pub(super) has_unknown_key: bool,
 }
 
 fn group_clauses(values: &mut Values<'_>, group: &Group) -> Box<[Clause]> {
@@ -58,13 +68,14 @@ fn group_clauses(values: &mut Values<'_>, group: &Group) -> Box<[Clause]> {
     group
         .fields
         .iter()
-        .map(|(name, texts)| {
+        .filter_map(|(name, texts)| {
             let positive = positive_name(name);
-            Clause {
+            let test = values.field(positive.as_deref().unwrap_or(name), texts);
+            test.has_values().then(|| Clause {
                 at: group.at.key(name),
                 negated: positive.is_some(),
-                test: values.field(positive.as_deref().unwrap_or(name), texts),
-            }
+                test,
+            })
         })
         .collect()
 }
@@ -115,6 +126,32 @@ impl Values<'_> {
             message,
             help,
         );
+    }
+
+    /// Refuses a value, or leaves it out where no webhook would refuse it.
+    fn bad_value(&mut self, code: Code, text: &Text, message: String, help: &str) {
+        self.has_bad_value = true;
+        let effect = match self.resource.action {
+            Action::Allow => "istiod drops the whole rule for it",
+            _ => "istiod drops the value, and the field with its last value",
+        };
+        self.refuse_or_drop(code, text, message, effect, help);
+    }
+
+    /// An error where the webhook guards the cluster, and a warning with its effect where it does not.
+    pub(super) fn refuse_or_drop(
+        &mut self,
+        code: Code,
+        text: &Text,
+        message: String,
+        effect: &str,
+        help: &str,
+    ) {
+        if self.setting.mesh.validating_webhook {
+            self.error(code, text, message, help);
+        } else {
+            self.warn(code, text, format!("{message}: {effect}"), help);
+        }
     }
 
     fn warn(&mut self, code: Code, text: &Text, message: impl Into<String>, help: &str) {
@@ -240,7 +277,7 @@ impl Values<'_> {
         for text in texts {
             match Cidr::parse(&text.text) {
                 Some(range) => ranges.push(range),
-                None => self.error(
+                None => self.bad_value(
                     Code::InvalidCidr,
                     text,
                     format!("`{}` is not an IP address or CIDR range", text.text),
@@ -261,7 +298,7 @@ impl Values<'_> {
                 .filter(|_| text.text.bytes().all(|byte| byte.is_ascii_digit()))
             {
                 Some(port) => ports.push(port),
-                None => self.error(
+                None => self.bad_value(
                     Code::InvalidPort,
                     text,
                     format!("`{}` is not a port", text.text),

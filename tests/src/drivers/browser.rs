@@ -73,6 +73,7 @@ fn setting(entry: &Entry) -> Value {
             "rootNamespace": setting.mesh.root_namespace,
             "trustDomain": setting.mesh.trust_domain,
             "trustDomainAliases": setting.mesh.trust_domain_aliases,
+            "validatingWebhook": setting.mesh.validating_webhook,
         },
         "workload": { "namespace": setting.workload.namespace, "labels": setting.workload.labels },
         "proxy": proxy,

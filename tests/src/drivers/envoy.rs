@@ -163,6 +163,7 @@ pub fn plugin_config(entry: &Entry) -> Value {
             "rootNamespace": setting.mesh.root_namespace,
             "trustDomain": setting.mesh.trust_domain,
             "trustDomainAliases": setting.mesh.trust_domain_aliases,
+            "validatingWebhook": setting.mesh.validating_webhook,
         },
         "workload": {
             "namespace": setting.workload.namespace,
