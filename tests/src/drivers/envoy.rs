@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use portcullis_policy::normalize::{self, PathNormalization};
+use portcullis_policy::source::{Node, from_yaml};
 use serde_json::{Map, Value, json};
 
 use super::{Answer, Driver, Findings, NO_CLOCK, Run, Support, needs_clock, real_now};
@@ -50,7 +51,7 @@ impl Driver for EnvoyFilter {
             .collect();
         let filters = |entry: &Entry| -> Result<Vec<Value>> {
             Ok(vec![
-                source_ip_state(),
+                source_ip_state()?,
                 wasm_filter(&module, &plugin_config(entry)),
             ])
         };
@@ -213,21 +214,18 @@ fn dynamic_metadata(entry: &Entry) -> Option<Value> {
     }))
 }
 
-/// The companion filter that leaves the TCP peer's address where a plugin can read it.
-pub fn source_ip_state() -> Value {
-    json!({
-        "name": "envoy.filters.http.set_filter_state",
-        "typed_config": {
-            "@type": "type.googleapis.com/envoy.extensions.filters.http.set_filter_state.v3.Config",
-            "on_request_headers": [{
-                "object_key": "portcullis.source.ip",
-                "factory_key": "envoy.string",
-                "format_string": { "text_format_source": {
-                    "inline_string": "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%",
-                } },
-            }],
-        },
-    })
+/// The companion filter that leaves the TCP peer's address where a plugin can read it: the one that people
+/// apply.
+///
+/// # Errors
+/// When the manifest is broken.
+pub fn source_ip_state() -> Result<Value> {
+    let manifest = include_str!("../../../docs/source-ip-envoyfilter.yaml");
+    let (documents, error) = from_yaml(manifest);
+    let text = documents.first().map(Node::to_json);
+    let mut manifest: Value = serde_json::from_str(&text.unwrap_or_default())
+        .with_context(|| format!("source-ip-envoyfilter.yaml: {error:?}"))?;
+    Ok(manifest["spec"]["configPatches"][0]["patch"]["value"].take())
 }
 
 /// One Envoy for all scenarios, with a plaintext and, where needed, a TLS listener for each.

@@ -85,12 +85,12 @@ fn an_address_that_cannot_be_read_denies_whatever_the_rule_says() {
         ));
         listeners.push(Listener::new(
             format!("helped-{index}"),
-            vec![source_ip_state(), plugin(configuration)],
+            vec![source_ip_state().unwrap(), plugin(configuration)],
         ));
         // The companion behind the filter speaks too late.
         listeners.push(Listener::new(
             format!("late-{index}"),
-            vec![plugin(configuration), source_ip_state()],
+            vec![plugin(configuration), source_ip_state().unwrap()],
         ));
     }
     let envoy = start(&upstream, listeners);
