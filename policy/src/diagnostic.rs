@@ -131,6 +131,24 @@ codes! {
     PrincipalNeverMatches = "principal-never-matches",
     /// A value that can never match.
     NeverMatches = "never-matches",
+    /// A claim that is a number or a boolean is compared, and only strings and lists of them match.
+    ClaimIsNoText = "claim-is-no-text",
+    /// A dot in the name of a claim is part of the name.
+    ClaimNameWithDot = "claim-name-with-dot",
+    /// Several values of a claim: one of them is enough.
+    ValuesAreAlternatives = "values-are-alternatives",
+    /// A host is denied, and the same host with a port is another one.
+    HostWithoutPort = "host-without-port",
+    /// A request principal of an issuer whose tokens nothing accepts.
+    UnknownIssuer = "unknown-issuer",
+    /// Several token rules: a good token of any of them is enough.
+    AnyTokenIsEnough = "any-token-is-enough",
+    /// The header for the token usually has `Bearer ` in front of it, and the rule takes the whole value.
+    MissingPrefix = "missing-prefix",
+    /// A CORS preflight carries no token, and every rule asks for one.
+    PreflightIsDenied = "preflight-is-denied",
+    /// A rule without conditions makes every other rule of its action pointless.
+    ShadowedRule = "shadowed-rule",
 }
 
 impl fmt::Display for Code {

@@ -34,7 +34,7 @@ pub struct Authenticated {
 
 /// The claims of the token that authenticated the request, space-delimited ones split.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Payload(Vec<(String, Json)>);
+pub struct Payload(pub(crate) Vec<(String, Json)>);
 
 /// One token that was looked at for one rule.
 #[derive(Debug, Clone, PartialEq)]
@@ -69,6 +69,14 @@ impl Payload {
         let (first, rest) = path.split_first()?;
         rest.iter()
             .try_fold(member(&self.0, first)?, |value, key| value.get(key))
+    }
+
+    /// A top-level claim that is a number.
+    pub fn number(&self, name: &str) -> Option<f64> {
+        match member(&self.0, name)? {
+            Json::Number(number) => Some(*number),
+            _ => None,
+        }
     }
 
     /// A top-level claim that is a string.

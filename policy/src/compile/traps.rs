@@ -2,7 +2,9 @@
 
 use super::{Diagnostics, HasLocation};
 use crate::diagnostic::{Code, Severity};
-use crate::resource::{Action, AuthorizationPolicy, RequestAuthentication, Resource, Resources};
+use crate::resource::{
+    Action, AuthorizationPolicy, JwtRule, RequestAuthentication, Resource, Resources, Rule,
+};
 use crate::source::FieldPath;
 
 /// Looks at the resources that are for the workload.
@@ -21,11 +23,20 @@ pub(super) fn report(resources: &Resources, selected: &[bool], diagnostics: &mut
             Resource::PeerAuthentication(_) => {}
         }
     }
-    let verifies = authentications
+    let rules: Vec<&JwtRule> = authentications
         .iter()
-        .any(|resource| !resource.jwt_rules.is_empty());
+        .flat_map(|resource| &resource.jwt_rules)
+        .collect();
+    let verifies = !rules.is_empty();
+    token_rules(&authentications, &rules, diagnostics);
+    shadowed(&policies, diagnostics);
     for policy in &policies {
         split_rules(policy, diagnostics);
+        for rule in &policy.rules {
+            hosts(policy, rule, diagnostics);
+            claims(policy, rule, diagnostics);
+            issuers(policy, rule, &rules, diagnostics);
+        }
         if !verifies && let Some(path) = first_token_field(policy) {
             diagnostics.push(
                 policy,
@@ -37,6 +48,7 @@ pub(super) fn report(resources: &Resources, selected: &[bool], diagnostics: &mut
             );
         }
     }
+    preflight(&policies, verifies, diagnostics);
     if !policies
         .iter()
         .any(|policy| !policy.dry_run && asks_for_token(policy))
@@ -76,24 +88,238 @@ fn split_rules(policy: &AuthorizationPolicy, diagnostics: &mut Diagnostics) {
     }
 }
 
+/// Rules of several issuers are alternatives, and a bearer token has a prefix.
+fn token_rules(
+    authentications: &[&RequestAuthentication],
+    rules: &[&JwtRule],
+    diagnostics: &mut Diagnostics,
+) {
+    for resource in authentications {
+        for rule in &resource.jwt_rules {
+            for (index, header) in rule.from_headers.iter().enumerate() {
+                if header.name.eq_ignore_ascii_case("authorization") && header.prefix.is_empty() {
+                    diagnostics.push(
+                        resource,
+                        Code::MissingPrefix,
+                        Severity::Warning,
+                        &rule.at.key("fromHeaders").index(index),
+                        "without a prefix the whole value is the token, so `Bearer TOKEN` is refused",
+                        "add `prefix: \"Bearer \"`",
+                    );
+                }
+            }
+        }
+    }
+    if let ([_, _, ..], Some(last)) = (rules, authentications.last()) {
+        diagnostics.push(
+            last,
+            Code::AnyTokenIsEnough,
+            Severity::Info,
+            &last.location().path.key("spec").key("jwtRules"),
+            format!(
+                "{} token rules are for this workload, and a good token of any of them is enough",
+                rules.len()
+            ),
+            "to tell issuers apart, ask for `requestPrincipals` in an AuthorizationPolicy",
+        );
+    }
+}
+
+/// An empty rule matches every request.
+fn shadowed(policies: &[&AuthorizationPolicy], diagnostics: &mut Diagnostics) {
+    for action in [Action::Allow, Action::Deny] {
+        let of_action = || {
+            let enforced = policies
+                .iter()
+                .filter(|policy| policy.action == action && !policy.dry_run);
+            enforced.flat_map(|policy| policy.rules.iter().map(move |rule| (*policy, rule)))
+        };
+        let is_empty =
+            |rule: &Rule| rule.from.is_empty() && rule.to.is_empty() && rule.when.is_empty();
+        let empty = of_action().find(|(_, rule)| is_empty(rule));
+        if let Some((policy, rule)) = empty
+            && of_action().any(|(_, other)| !is_empty(other))
+        {
+            diagnostics.push(
+                policy,
+                Code::ShadowedRule,
+                Severity::Warning,
+                &rule.at,
+                format!(
+                    "an empty rule matches every request, so no other {} rule matters",
+                    action.as_str()
+                ),
+                "remove this rule or the others",
+            );
+        }
+    }
+}
+
+/// `example.com:443` is another host, and slips past a DENY rule.
+fn hosts(policy: &AuthorizationPolicy, rule: &Rule, diagnostics: &mut Diagnostics) {
+    if policy.action != Action::Deny {
+        return;
+    }
+    for (_, hosts) in rule
+        .to
+        .iter()
+        .flat_map(|group| &group.fields)
+        .filter(|(name, _)| *name == "hosts")
+    {
+        for host in hosts {
+            let with_port = format!("{}:*", host.text);
+            let is_open = host.text.ends_with('*') || host.text.contains(':');
+            if !is_open && !hosts.iter().any(|other| other.text == with_port) {
+                diagnostics.push(
+                    policy,
+                    Code::HostWithoutPort,
+                    Severity::Warning,
+                    &host.at,
+                    format!(
+                        "`{}` with a port is another host and is not denied",
+                        host.text
+                    ),
+                    &format!("add `{with_port}`"),
+                );
+            }
+        }
+    }
+}
+
+/// Claims are compared as text, by names that walk with brackets.
+fn claims(policy: &AuthorizationPolicy, rule: &Rule, diagnostics: &mut Diagnostics) {
+    for condition in &rule.when {
+        let Some(name) = condition.key.text.strip_prefix("request.auth.claims[") else {
+            continue;
+        };
+        let name = name.strip_suffix(']').unwrap_or(name);
+        if name.contains('.') && !name.contains(['/', '[']) {
+            diagnostics.push(
+                policy,
+                Code::ClaimNameWithDot,
+                Severity::Warning,
+                &condition.key.at,
+                format!("`{name}` is the name of one claim, dot included"),
+                &format!(
+                    "to go into an object, write `[{}]`",
+                    name.replace('.', "][")
+                ),
+            );
+        }
+        let is_time = matches!(name, "exp" | "iat" | "nbf" | "auth_time" | "updated_at");
+        for value in condition.values.iter().chain(&condition.not_values) {
+            if is_time || matches!(value.text.as_str(), "true" | "false") {
+                diagnostics.push(
+                    policy,
+                    Code::ClaimIsNoText,
+                    Severity::Warning,
+                    &value.at,
+                    format!("`{name}` as a number or a boolean matches nothing, not even `*`"),
+                    "ask for a claim that is a string or a list of strings",
+                );
+            }
+        }
+        if condition.values.len() > 1 && policy.action == Action::Allow {
+            diagnostics.push(
+                policy,
+                Code::ValuesAreAlternatives,
+                Severity::Info,
+                &condition.at.key("values"),
+                "one of these values is enough",
+                "to ask for all of them, write one `when` entry for each",
+            );
+        }
+    }
+}
+
+/// A principal's issuer that no rule accepts, often by a slash or a scheme.
+fn issuers(
+    policy: &AuthorizationPolicy,
+    rule: &Rule,
+    rules: &[&JwtRule],
+    diagnostics: &mut Diagnostics,
+) {
+    if rules.is_empty() || rules.iter().any(|rule| rule.issuer.is_empty()) {
+        return;
+    }
+    let fields = rule.from.iter().flat_map(|group| &group.fields);
+    let of_fields = fields
+        .filter(|(name, _)| *name == "requestPrincipals")
+        .flat_map(|(_, values)| values);
+    let conditions = rule.when.iter();
+    let of_conditions = conditions
+        .filter(|condition| condition.key.text == "request.auth.principal")
+        .flat_map(|condition| &condition.values);
+    for value in of_fields.chain(of_conditions) {
+        let Some((issuer, _)) = value.text.rsplit_once('/') else {
+            continue;
+        };
+        if issuer.starts_with('*') || rules.iter().any(|rule| rule.issuer == issuer) {
+            continue;
+        }
+        let bare = |text: &str| {
+            let text = text.rsplit("://").next().unwrap_or(text);
+            text.trim_end_matches('/').to_ascii_lowercase()
+        };
+        let near = rules.iter().find(|rule| bare(&rule.issuer) == bare(issuer));
+        let help = near.map_or_else(
+            || "add a rule for this issuer, or correct its name".to_owned(),
+            |rule| format!("the rule's issuer is `{}`: write it so", rule.issuer),
+        );
+        diagnostics.push(
+            policy,
+            Code::UnknownIssuer,
+            Severity::Warning,
+            &value.at,
+            format!("no RequestAuthentication for this workload accepts tokens of `{issuer}`"),
+            &help,
+        );
+    }
+}
+
+/// The request before the request of a browser has no token.
+fn preflight(policies: &[&AuthorizationPolicy], verifies: bool, diagnostics: &mut Diagnostics) {
+    let mut allowing = policies
+        .iter()
+        .filter(|policy| policy.action == Action::Allow && !policy.dry_run)
+        .peekable();
+    let Some(first) = allowing.peek().copied() else {
+        return;
+    };
+    let asks = |rule: &Rule| token_field(rule).is_some();
+    if verifies && allowing.all(|policy| !policy.rules.is_empty() && policy.rules.iter().all(asks))
+    {
+        diagnostics.push(
+            first,
+            Code::PreflightIsDenied,
+            Severity::Info,
+            &first.location().path.key("spec").key("rules"),
+            "every rule asks for a token, and the CORS preflight of a browser carries none",
+            "where pages of other origins call, allow the method OPTIONS without a token",
+        );
+    }
+}
+
 /// The first field that only a verified token can satisfy.
 fn first_token_field(policy: &AuthorizationPolicy) -> Option<FieldPath> {
-    policy.rules.iter().find_map(|rule| {
-        let source = rule.from.iter().find_map(|group| {
-            let (name, _) = group
-                .fields
-                .iter()
-                .find(|(name, _)| *name == "requestPrincipals")?;
-            Some(group.at.key(name))
+    policy.rules.iter().find_map(token_field)
+}
+
+fn token_field(rule: &Rule) -> Option<FieldPath> {
+    let source = rule.from.iter().find_map(|group| {
+        let (name, _) = group
+            .fields
+            .iter()
+            .find(|(name, _)| *name == "requestPrincipals")?;
+        Some(group.at.key(name))
+    });
+    let condition = || {
+        let condition = rule.when.iter().find(|condition| {
+            condition.key.text.starts_with("request.auth.") && !condition.values.is_empty()
         });
-        let condition = || {
-            let condition = rule.when.iter().find(|condition| {
-                condition.key.text.starts_with("request.auth.") && !condition.values.is_empty()
-            });
-            condition.map(|condition| condition.at.key("key"))
-        };
-        source.or_else(condition)
-    })
+        condition.map(|condition| condition.at.key("key"))
+    };
+    source.or_else(condition)
 }
 
 /// Whether the policy can refuse a request for having no token.

@@ -120,7 +120,7 @@ pub fn explain(set: &PolicySet, request: &Request<'_>, who: &Authenticated) -> E
         conditions: Vec::new(),
     };
     let decision = evaluate(set, request, who, &mut trace);
-    let mut steps = vec![tokens::step(set, who)];
+    let mut steps = vec![tokens::step(set, who, request.now)];
     let not_reached = match decision.reason {
         Reason::PeerAuthentication(_) => Some("not reached: the connection was refused"),
         Reason::Token(_) => Some("not reached: the token was refused"),

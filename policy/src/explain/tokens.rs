@@ -2,11 +2,11 @@
 
 use super::show::clip;
 use super::{Item, Outcome, Stage, Step};
-use crate::authenticate::{Attempt, Authenticated, TokenFailure};
+use crate::authenticate::{Attempt, Authenticated, Payload, TokenFailure};
 use crate::diagnostic::Location;
 use crate::policy_set::{PolicySet, Provider, TokenPlace};
 
-pub(super) fn step(set: &PolicySet, who: &Authenticated) -> Step {
+pub(super) fn step(set: &PolicySet, who: &Authenticated, now: u64) -> Step {
     // The requirement of several rules looks at a token again when the first round failed.
     let mut seen: Vec<&Attempt> = Vec::new();
     for attempt in &who.attempts {
@@ -37,7 +37,11 @@ pub(super) fn step(set: &PolicySet, who: &Authenticated) -> Step {
                 (Some(issuer), Some(subject)) => clip(&format!("principal {issuer}/{subject}")),
                 _ => "no principal: the token lacks `iss` or `sub`".into(),
             };
-            (Outcome::Pass, format!("a token is accepted; {principal}"))
+            let tolerance = tolerance(payload, now);
+            (
+                Outcome::Pass,
+                format!("a token is accepted; {principal}{tolerance}"),
+            )
         }
     };
     Step {
@@ -45,6 +49,25 @@ pub(super) fn step(set: &PolicySet, who: &Authenticated) -> Step {
         outcome,
         text,
         items,
+    }
+}
+
+/// Says when a token is good only for the minute of tolerance.
+fn tolerance(payload: &Payload, now: u64) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "seconds of this age fit")]
+    let now = now as f64;
+    let late = payload.number("exp").filter(|exp| *exp > 0.0 && *exp < now);
+    let early = payload.number("nbf").filter(|nbf| *nbf > now);
+    match (late, early) {
+        (Some(exp), _) => format!(
+            "; it expired {} s ago, within the minute of tolerance",
+            (now - exp).trunc()
+        ),
+        (None, Some(nbf)) => format!(
+            "; it is valid in {} s, within the minute of tolerance",
+            (nbf - now).trunc()
+        ),
+        (None, None) => String::new(),
     }
 }
 
@@ -162,4 +185,33 @@ fn hint(attempt: &Attempt, provider: &Provider, asked: &[&Provider]) -> String {
 fn quoted<'t>(texts: impl Iterator<Item = &'t str>) -> String {
     let quoted: Vec<String> = texts.take(8).map(|text| format!("`{text}`")).collect();
     quoted.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::authenticate::Json;
+
+    #[track_caller]
+    fn check(claim: &str, at: f64, expected: &str) {
+        let payload = Payload(vec![(claim.into(), Json::Number(at))]);
+        assert_eq!(tolerance(&payload, 100), expected, "{claim} {at}");
+    }
+
+    #[test]
+    fn a_token_on_the_edge_is_called_so() {
+        check(
+            "exp",
+            70.0,
+            "; it expired 30 s ago, within the minute of tolerance",
+        );
+        check(
+            "nbf",
+            159.0,
+            "; it is valid in 59 s, within the minute of tolerance",
+        );
+        check("exp", 100.0, "");
+        check("exp", 0.0, "");
+        check("nbf", 100.0, "");
+    }
 }

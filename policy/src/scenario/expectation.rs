@@ -37,7 +37,7 @@ pub struct Upstream {
 pub struct ExpectedDiagnostic {
     /// [`Code::as_str`]
     pub code: String,
-    /// `error` or `warning`
+    /// `error`, `warning` or `info`; notes are looked at only in scenarios that name one.
     pub severity: String,
     /// The resource, as `Kind namespace/name`; empty is not looked at.
     pub resource: String,

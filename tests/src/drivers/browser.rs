@@ -115,7 +115,6 @@ fn read(entry: &Entry, result: &Value, sent: &[Sent]) -> Run {
         return Run::Failed(error.to_owned());
     }
     let mut lines: Vec<String> = items(&result["load"]["diagnostics"])
-        .filter(|diagnostic| diagnostic["severity"] != "info")
         .map(|diagnostic| {
             let text = |key: &str| diagnostic[key].as_str().unwrap_or_default();
             format!(

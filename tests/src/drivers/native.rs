@@ -3,7 +3,7 @@
 
 use anyhow::Result;
 use portcullis_policy::crypto::RustVerifier;
-use portcullis_policy::diagnostic::{Diagnostic, Severity};
+use portcullis_policy::diagnostic::Diagnostic;
 use portcullis_policy::normalize::Incoming;
 use portcullis_policy::{
     Attribute, Authenticated, Decision, PolicySet, Request, Tls, authenticate, compile, decide,
@@ -47,11 +47,10 @@ fn run(entry: &Entry) -> Result<Run> {
     Ok(Run::Requests(Findings::Lines(lines), answers))
 }
 
-/// Errors and warnings as sorted lines.
+/// The diagnostics as sorted lines.
 fn lines(diagnostics: &[Diagnostic]) -> Vec<String> {
     let mut lines: Vec<String> = diagnostics
         .iter()
-        .filter(|diagnostic| diagnostic.severity != Severity::Info)
         .map(|diagnostic| {
             let resource = diagnostic
                 .at
