@@ -81,7 +81,7 @@ struct Tally {
     scenarios: BTreeMap<&'static str, usize>,
     requests: BTreeMap<&'static str, usize>,
     skipped: BTreeMap<(&'static str, String), usize>,
-    different: BTreeMap<(&'static str, &'static str), usize>,
+    different: BTreeMap<(&'static str, String), usize>,
 }
 
 fn main() -> ExitCode {
@@ -186,7 +186,7 @@ fn check(
         .scenario
         .differs
         .iter()
-        .any(|(name, _)| name == driver);
+        .find(|(name, _)| name == driver);
     match run {
         Run::Failed(error) => problems = error,
         Run::Refused(findings) => check_findings(entry, &findings, true, &mut problems),
@@ -220,7 +220,10 @@ fn check(
                     {
                         let mut tally = tally.lock().unwrap();
                         *tally.requests.entry(driver).or_default() += 1;
-                        *tally.different.entry((driver, CLOSES)).or_default() += 1;
+                        *tally
+                            .different
+                            .entry((driver, CLOSES.to_owned()))
+                            .or_default() += 1;
                         Vec::new()
                     }
                     (Answer::Closed, _) | (_, Answer::Closed) => {
@@ -239,9 +242,14 @@ fn check(
     }
     *tally.lock().unwrap().scenarios.entry(driver).or_default() += 1;
     match (problems.is_empty(), differs) {
-        (true, false) | (false, true) => Ok(()),
-        (false, false) => Err(problems.into()),
-        (true, true) => {
+        (true, None) => Ok(()),
+        (false, Some((_, reason))) => {
+            let mut tally = tally.lock().unwrap();
+            *tally.different.entry((driver, reason.clone())).or_default() += 1;
+            Ok(())
+        }
+        (false, None) => Err(problems.into()),
+        (true, Some(_)) => {
             Err("the difference that the scenario records is gone: remove it there".into())
         }
     }

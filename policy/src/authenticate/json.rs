@@ -61,7 +61,7 @@ impl Json {
         }
     }
 
-    /// Compact JSON with the keys of objects in byte order, as protobuf prints a `Struct`.
+    /// Compact JSON as protobuf prints it, with the keys of objects in byte order: there it is a hash map's.
     pub fn to_compact(&self) -> String {
         let mut text = String::new();
         self.write(&mut text);
