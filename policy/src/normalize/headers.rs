@@ -217,17 +217,20 @@ pub(super) fn edit(
 
 /// Whether the request asks for a protocol that Istio's proxies let through. HTTP/2 in plain text is ignored.
 fn upgrades(headers: &[Header]) -> Result<bool, Refused> {
-    let value = |wanted: &[u8]| {
-        let header = headers.iter().find(|(name, _)| name == wanted);
-        header.map(|(_, value)| value.as_slice())
+    let values = |wanted: &'static [u8]| {
+        let lines = headers.iter().filter(move |(name, _)| name == wanted);
+        lines.map(|(_, value)| value.as_slice())
     };
-    let asks = value(b"connection")
-        .is_some_and(|value| tokens(value).any(|token| token.eq_ignore_ascii_case(b"upgrade")));
-    match value(b"upgrade").filter(|_| asks) {
-        None => Ok(false),
-        Some(protocol) if protocol.eq_ignore_ascii_case(b"websocket") => Ok(true),
-        Some(protocol) if protocol.eq_ignore_ascii_case(b"h2c") => Ok(false),
-        Some(_) => Err(Refused::Upgrade),
+    let asks = values(b"connection")
+        .flat_map(tokens)
+        .any(|token| token.eq_ignore_ascii_case(b"upgrade"));
+    let protocols: Vec<&[u8]> = values(b"upgrade").collect();
+    match protocols.as_slice() {
+        [] => Ok(false),
+        _ if !asks => Ok(false),
+        [protocol] if protocol.eq_ignore_ascii_case(b"websocket") => Ok(true),
+        [protocol] if protocol.eq_ignore_ascii_case(b"h2c") => Ok(false),
+        _ => Err(Refused::Upgrade),
     }
 }
 

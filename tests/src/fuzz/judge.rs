@@ -215,7 +215,7 @@ fn comparable(path: &str) -> (String, Vec<String>) {
     (path.to_owned(), pieces)
 }
 
-/// A parameter without escapes, without the space that a codec trims, and without the `=` of one that is empty.
+/// A parameter without escapes, up to a space, and without the `=` of one that is empty.
 fn decoded(piece: &str) -> String {
     let mut bytes = Vec::new();
     let mut rest = piece.as_bytes();
@@ -231,7 +231,9 @@ fn decoded(piece: &str) -> String {
         }
     }
     let text = String::from_utf8_lossy(&bytes);
-    text.trim().trim_end_matches('=').to_owned()
+    // Envoy writes a decoded space as it is, which ends the request line there.
+    let whole = text.trim().split(' ').next().unwrap_or_default();
+    whole.trim_end_matches('=').to_owned()
 }
 
 /// The text with every run of characters that may be a token as `TOKEN`: each driver mints its own, at its own
