@@ -52,6 +52,14 @@ unsafe extern "C" {
         data: *mut *mut u8,
         size: *mut usize,
     ) -> u32;
+    fn proxy_call_foreign_function(
+        name: *const u8,
+        name_size: usize,
+        argument: *const u8,
+        argument_size: usize,
+        data: *mut *mut u8,
+        size: *mut usize,
+    ) -> u32;
     fn proxy_get_current_time_nanoseconds(time: *mut u64) -> u32;
     fn proxy_get_log_level(level: *mut u32) -> u32;
     fn proxy_log(level: u32, message: *const u8, message_size: usize) -> u32;
@@ -120,6 +128,24 @@ pub(crate) fn plugin_configuration(size: usize) -> Vec<u8> {
     // SAFETY: they are what the host wrote, or still null.
     let bytes = unsafe { take(data, taken) };
     if status == OK { bytes } else { Vec::new() }
+}
+
+/// Calls a function that Envoy offers by name.
+pub(crate) fn call_foreign_function(name: &str, argument: &[u8]) -> Result<Vec<u8>, HostError> {
+    let (mut data, mut size) = (ptr::null_mut(), 0);
+    // SAFETY: name and argument are valid for the call, and the host writes a pointer and a size.
+    check(unsafe {
+        proxy_call_foreign_function(
+            name.as_ptr(),
+            name.len(),
+            argument.as_ptr(),
+            argument.len(),
+            &raw mut data,
+            &raw mut size,
+        )
+    })?;
+    // SAFETY: they are what the host wrote.
+    Ok(unsafe { take(data, size) })
 }
 
 /// Seconds since the epoch.

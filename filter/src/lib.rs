@@ -14,6 +14,7 @@ mod host;
 mod metadata;
 mod request;
 mod root;
+mod signature;
 
 use proxy_wasm::traits::RootContext;
 use proxy_wasm::types::LogLevel;

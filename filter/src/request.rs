@@ -2,7 +2,6 @@
 
 use std::rc::Rc;
 
-use portcullis_policy::crypto::RustVerifier;
 use portcullis_policy::{
     Attribute, HeaderEdits, LocalReply, PolicySet, Request, authenticate, decide, explain,
 };
@@ -11,10 +10,12 @@ use proxy_wasm::types::{Action, LogLevel};
 
 use crate::attributes::{Connection, pairs};
 use crate::host::{self, HostError};
+use crate::signature::Verifier;
 
 /// The context of one HTTP stream.
 pub(crate) struct Stream {
     pub(crate) set: Option<Rc<PolicySet>>,
+    pub(crate) verifier: Verifier,
 }
 
 impl Context for Stream {}
@@ -22,7 +23,7 @@ impl Context for Stream {}
 impl HttpContext for Stream {
     fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
         let outcome = match &self.set {
-            Some(set) => enforce(set),
+            Some(set) => enforce(set, self.verifier),
             None => Err(HostError),
         };
         match outcome {
@@ -34,7 +35,7 @@ impl HttpContext for Stream {
 }
 
 /// The request goes on only if this says so.
-fn enforce(set: &PolicySet) -> Result<Action, HostError> {
+fn enforce(set: &PolicySet, verifier: Verifier) -> Result<Action, HostError> {
     let bytes = host::request_headers()?;
     let all = pairs(&bytes).ok_or(HostError)?;
     let pseudo = |name: &[u8]| {
@@ -78,7 +79,7 @@ fn enforce(set: &PolicySet) -> Result<Action, HostError> {
         },
         now: if needs.now { host::now()? } else { 0 },
     };
-    let who = authenticate(set, &request, &RustVerifier);
+    let who = authenticate(set, &request, &verifier);
     let decision = decide(set, &request, &who);
     if let Some(reply) = decision.reply(set, &request, &who) {
         if host::logs(LogLevel::Info) {

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use portcullis_policy::config::Config;
+use portcullis_policy::config::{Config, Signatures};
 use portcullis_policy::diagnostic::Severity;
 use portcullis_policy::source::from_json;
 use portcullis_policy::{PolicySet, compile};
@@ -12,12 +12,14 @@ use proxy_wasm::types::{ContextType, LogLevel};
 use crate::attributes;
 use crate::host;
 use crate::request::Stream;
+use crate::signature::Verifier;
 
 /// One plugin configuration of one listener.
 #[derive(Default)]
 pub(crate) struct Root {
     /// `None` until a configuration was accepted.
     set: Option<Rc<PolicySet>>,
+    verifier: Verifier,
 }
 
 impl Context for Root {}
@@ -55,6 +57,15 @@ impl RootContext for Root {
         match compiled.set {
             Some(set) => {
                 self.set = Some(Rc::new(set));
+                self.verifier = match config.signatures {
+                    Signatures::Auto => Verifier::choose(),
+                    Signatures::BuiltIn => Verifier::BuiltIn,
+                };
+                let whose = self.verifier.as_str();
+                host::log(
+                    LogLevel::Info,
+                    &format!("RSA PKCS #1 and ECDSA signatures are verified by {whose}"),
+                );
                 true
             }
             None => false,
@@ -64,6 +75,7 @@ impl RootContext for Root {
     fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {
         Some(Box::new(Stream {
             set: self.set.clone(),
+            verifier: self.verifier,
         }))
     }
 

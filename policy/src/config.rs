@@ -18,6 +18,18 @@ pub struct Config {
     pub workload: Option<Workload>,
     /// `jwks`
     pub key_sets: Vec<KeySetSource>,
+    /// `signatures`
+    pub signatures: Signatures,
+}
+
+/// Whose code verifies signatures.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Signatures {
+    /// Envoy's, where it offers some that tells right from wrong.
+    #[default]
+    Auto,
+    /// The plugin's own.
+    BuiltIn,
 }
 
 impl Config {
@@ -29,7 +41,14 @@ impl Config {
         if let Some(object) = decoder.object(&root) {
             decoder.known_fields(
                 &object,
-                &["policies", "mesh", "workload", "jwks", "extensionProviders"],
+                &[
+                    "policies",
+                    "mesh",
+                    "workload",
+                    "jwks",
+                    "signatures",
+                    "extensionProviders",
+                ],
             );
             let policies = decoder.list(&object, "policies").unwrap_or_default();
             if object.field("policies").is_none() {
@@ -40,6 +59,7 @@ impl Config {
             config.mesh = mesh(&mut decoder, &object);
             config.workload = workload(&mut decoder, &object);
             config.key_sets = key_sets(&mut decoder, &object);
+            config.signatures = signatures(&mut decoder, &object);
             if let Some(field) = object.field("extensionProviders")
                 && !matches!(&field.node.value, Value::Sequence(items) if items.is_empty())
             {
@@ -144,6 +164,25 @@ pub(crate) fn workload(decoder: &mut Decoder, object: &Object<'_>) -> Option<Wor
         labels,
         is_gateway,
     })
+}
+
+fn signatures(decoder: &mut Decoder, object: &Object<'_>) -> Signatures {
+    let Some(text) = decoder.string(object, "signatures") else {
+        return Signatures::default();
+    };
+    match text.text.as_str() {
+        "auto" => Signatures::Auto,
+        "builtIn" => Signatures::BuiltIn,
+        other => {
+            decoder.error(
+                Code::UnknownEnumValue,
+                &text.at,
+                format!("`{other}` is not a way to verify signatures"),
+                "use auto or builtIn",
+            );
+            Signatures::default()
+        }
+    }
 }
 
 fn key_sets(decoder: &mut Decoder, object: &Object<'_>) -> Vec<KeySetSource> {

@@ -1,6 +1,10 @@
 //! Signatures over raw bytes. What a key may verify is decided in [`crate::authenticate`]; here the key's
 //! type alone chooses the primitive and the token's algorithm the hash, which is Envoy's rule.
 
+mod native;
+
+pub use native::{NativeCheck, native_check};
+
 use ed25519_dalek::Verifier as _;
 use hmac::{Hmac, KeyInit, Mac};
 use rsa::traits::SignatureScheme as _;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use portcullis_policy::normalize::{self, PathNormalization};
+use portcullis_policy::resource::Resource;
 use portcullis_policy::source::{Node, from_yaml};
 use serde_json::{Map, Value, json};
 
@@ -21,6 +22,10 @@ use crate::upstream::{Seen, echo};
 /// Envoy with our filter.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct EnvoyFilter;
+
+/// The same, with signatures verified by the plugin's own code in place of Envoy's.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct EnvoyBuiltIn;
 
 /// Envoy with `jwt_authn` and `rbac`, as istiod would configure them.
 #[derive(Debug, Clone, Copy, Default)]
@@ -42,33 +47,58 @@ impl Driver for EnvoyFilter {
     }
 
     fn run(&self, entries: &[&Entry]) -> Result<Vec<Run>> {
-        let module = filter_module()?;
-        let refused = |entry: &&&Entry| has_errors(entry);
-        let accepted: Vec<&Entry> = entries
-            .iter()
-            .filter(|entry| !refused(entry))
-            .copied()
-            .collect();
-        let filters = |entry: &Entry| -> Result<Vec<Value>> {
-            Ok(vec![
-                source_ip_state()?,
-                wasm_filter(&module, &plugin_config(entry)),
-            ])
-        };
-        let mut runs = run_corpus(&accepted, filters, |_| Ok(Vec::new()))?.into_iter();
-        let rejections: Vec<&Entry> = entries.iter().filter(refused).copied().collect();
-        let mut rejected = rejections_by_reload(&rejections, &module)?.into_iter();
-        let in_order = entries.iter().map(|entry| {
-            if has_errors(entry) {
-                rejected.next()
-            } else {
-                runs.next()
-            }
-        });
-        in_order
-            .map(|run| run.context("one result for each scenario"))
-            .collect()
+        run_filter(entries, "auto")
     }
+}
+
+impl Driver for EnvoyBuiltIn {
+    fn name(&self) -> &'static str {
+        "envoy-builtin"
+    }
+
+    fn supports(&self, entry: &Entry) -> Support {
+        let reads_tokens = entry
+            .resources()
+            .items
+            .iter()
+            .any(|resource| matches!(resource, Resource::RequestAuthentication(_)));
+        if has_errors(entry) || !reads_tokens {
+            return Support::No("nothing is verified, so it does not matter by whom");
+        }
+        EnvoyFilter.supports(entry)
+    }
+
+    fn run(&self, entries: &[&Entry]) -> Result<Vec<Run>> {
+        run_filter(entries, "builtIn")
+    }
+}
+
+fn run_filter(entries: &[&Entry], signatures: &str) -> Result<Vec<Run>> {
+    let module = filter_module()?;
+    let refused = |entry: &&&Entry| has_errors(entry);
+    let accepted: Vec<&Entry> = entries
+        .iter()
+        .filter(|entry| !refused(entry))
+        .copied()
+        .collect();
+    let filters = |entry: &Entry| -> Result<Vec<Value>> {
+        let mut config = plugin_config(entry);
+        config["signatures"] = json!(signatures);
+        Ok(vec![source_ip_state()?, wasm_filter(&module, &config)])
+    };
+    let mut runs = run_corpus(&accepted, filters, |_| Ok(Vec::new()))?.into_iter();
+    let rejections: Vec<&Entry> = entries.iter().filter(refused).copied().collect();
+    let mut rejected = rejections_by_reload(&rejections, &module)?.into_iter();
+    let in_order = entries.iter().map(|entry| {
+        if has_errors(entry) {
+            rejected.next()
+        } else {
+            runs.next()
+        }
+    });
+    in_order
+        .map(|run| run.context("one result for each scenario"))
+        .collect()
 }
 
 impl Driver for EnvoyNative {

@@ -6,8 +6,8 @@ mod native;
 
 pub use browser::Browser;
 pub use envoy::{
-    EnvoyFilter, EnvoyNative, exchange, filter_module, listener, outcome, plugin_config,
-    source_ip_state, wasm_filter,
+    EnvoyBuiltIn, EnvoyFilter, EnvoyNative, exchange, filter_module, listener, outcome,
+    plugin_config, source_ip_state, wasm_filter,
 };
 pub use native::{Native, incoming};
 

@@ -379,3 +379,37 @@ fn two_listeners_share_a_module_and_no_decision() {
     assert_eq!(envoy.send("tokens", &bad).unwrap().status, 401);
     assert_sound(&envoy);
 }
+
+#[test]
+fn envoy_verifies_signatures_unless_it_is_told_not_to() {
+    let upstream = echo().unwrap();
+    for (signatures, whose) in [
+        ("auto", "Envoy's verify_signature"),
+        ("builtIn", "the plugin's own code"),
+    ] {
+        let settings = json!({
+            "policies": [tokens(&json!({}))],
+            "workload": { "namespace": "default" },
+            "signatures": signatures,
+        });
+        let envoy = gate(&upstream, &settings.to_string());
+        let line = format!("RSA PKCS #1 and ECDSA signatures are verified by {whose}");
+        assert!(envoy.log().contains(&line), "{}", envoy.log());
+        let good = format!("Bearer {}", alice());
+        check(
+            &envoy,
+            &with("/", &[("authorization", good.as_bytes())]),
+            200,
+        );
+        let mut other = alice();
+        let signature = other.split_off(other.rfind('.').unwrap());
+        let forged = token(&json!({ "sub": "mallory" }));
+        let payload = forged.rsplit_once('.').unwrap().0;
+        let bad = format!("Bearer {payload}{signature}");
+        check(
+            &envoy,
+            &with("/", &[("authorization", bad.as_bytes())]),
+            401,
+        );
+    }
+}
