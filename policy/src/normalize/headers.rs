@@ -25,6 +25,7 @@ const JOINED: &[&str] = &[
     "origin",
     "pragma",
     "referer",
+    "te",
     "user-agent",
     "via",
     "x-client-trace-id",
@@ -181,7 +182,7 @@ pub(super) fn edit(
                 *value = b"trailers".to_vec();
                 true
             }
-            b"te" => false,
+            b"te" => value.is_empty(),
             _ if proxy == ProxyKind::Sidecar => !is(INTERNAL),
             _ => !is(INTERNAL) && !is(INTERNAL_AT_THE_EDGE),
         }
