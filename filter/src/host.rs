@@ -60,6 +60,15 @@ unsafe extern "C" {
         data: *mut *mut u8,
         size: *mut usize,
     ) -> u32;
+    fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, id: *mut u32) -> u32;
+    fn proxy_increment_metric(id: u32, offset: i64) -> u32;
+    fn proxy_record_metric(id: u32, value: u64) -> u32;
+    fn proxy_set_property(
+        path: *const u8,
+        path_size: usize,
+        value: *const u8,
+        value_size: usize,
+    ) -> u32;
     fn proxy_get_current_time_nanoseconds(time: *mut u64) -> u32;
     fn proxy_get_log_level(level: *mut u32) -> u32;
     fn proxy_log(level: u32, message: *const u8, message_size: usize) -> u32;
@@ -148,12 +157,53 @@ pub(crate) fn call_foreign_function(name: &str, argument: &[u8]) -> Result<Vec<u
     Ok(unsafe { take(data, size) })
 }
 
-/// Seconds since the epoch.
+/// A statistic of Envoy.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Metric(u32);
+
+impl Metric {
+    /// A number that only grows.
+    pub(crate) fn counter(name: &str) -> Result<Self, HostError> {
+        Self::define(0, name)
+    }
+
+    /// A distribution.
+    pub(crate) fn histogram(name: &str) -> Result<Self, HostError> {
+        Self::define(2, name)
+    }
+
+    fn define(kind: u32, name: &str) -> Result<Self, HostError> {
+        let mut id = 0;
+        // SAFETY: the name is valid for the call, and the host writes a number.
+        check(unsafe { proxy_define_metric(kind, name.as_ptr(), name.len(), &raw mut id) })?;
+        Ok(Self(id))
+    }
+
+    /// Adds to a counter. A count that Envoy does not take is lost; a request must not fail for it.
+    pub(crate) fn add(self, count: u64) {
+        // SAFETY: only numbers are passed.
+        let _lost = unsafe { proxy_increment_metric(self.0, count.cast_signed()) };
+    }
+
+    /// Records a value of a distribution.
+    pub(crate) fn record(self, value: u64) {
+        // SAFETY: only numbers are passed.
+        let _lost = unsafe { proxy_record_metric(self.0, value) };
+    }
+}
+
+/// Leaves a text in the stream's filter state, as `wasm.NAME`, for access logs and filters behind us.
+pub(crate) fn set_filter_state(name: &str, value: &[u8]) -> Result<(), HostError> {
+    // SAFETY: name and value are valid for the call.
+    check(unsafe { proxy_set_property(name.as_ptr(), name.len(), value.as_ptr(), value.len()) })
+}
+
+/// Nanoseconds since the epoch.
 pub(crate) fn now() -> Result<u64, HostError> {
     let mut nanoseconds = 0;
     // SAFETY: the host writes a number.
     check(unsafe { proxy_get_current_time_nanoseconds(&raw mut nanoseconds) })?;
-    Ok(nanoseconds / 1_000_000_000)
+    Ok(nanoseconds)
 }
 
 /// Writes one line to Envoy's log. Control characters are shown as such, since a line feed would start a

@@ -12,6 +12,7 @@
 mod attributes;
 mod host;
 mod metadata;
+mod metrics;
 mod request;
 mod root;
 mod signature;

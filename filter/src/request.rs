@@ -3,39 +3,46 @@
 use std::rc::Rc;
 
 use portcullis_policy::{
-    Attribute, HeaderEdits, LocalReply, PolicySet, Request, authenticate, decide, explain,
+    Attribute, HeaderEdits, LocalReply, Request, authenticate, decide, explain,
 };
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::{Action, LogLevel};
 
 use crate::attributes::{Connection, pairs};
 use crate::host::{self, HostError};
-use crate::signature::Verifier;
+use crate::root::Gate;
+
+/// In a second.
+const NANOSECONDS: u64 = 1_000_000_000;
+/// The filter state that holds the verified principal, `ISSUER/SUBJECT`.
+const PRINCIPAL_STATE: &str = "portcullis.principal";
 
 /// The context of one HTTP stream.
 pub(crate) struct Stream {
-    pub(crate) set: Option<Rc<PolicySet>>,
-    pub(crate) verifier: Verifier,
+    pub(crate) gate: Option<Rc<Gate>>,
 }
 
 impl Context for Stream {}
 
 impl HttpContext for Stream {
     fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
-        let outcome = match &self.set {
-            Some(set) => enforce(set, self.verifier),
+        let outcome = match &self.gate {
+            Some(gate) => enforce(gate),
             None => Err(HostError),
         };
-        match outcome {
-            Ok(action) => action,
-            // Envoy did not let us read or change the request, so nobody knows what would go on.
-            Err(HostError) => refuse(),
-        }
+        // If Envoy did not let us read or change the request, nobody knows what would go on.
+        outcome.unwrap_or_else(|HostError| {
+            if let Some(gate) = &self.gate {
+                gate.metrics.in_doubt();
+            }
+            refuse()
+        })
     }
 }
 
 /// The request goes on only if this says so.
-fn enforce(set: &PolicySet, verifier: Verifier) -> Result<Action, HostError> {
+fn enforce(gate: &Gate) -> Result<Action, HostError> {
+    let set = &gate.set;
     let bytes = host::request_headers()?;
     let all = pairs(&bytes).ok_or(HostError)?;
     let pseudo = |name: &[u8]| {
@@ -77,10 +84,16 @@ fn enforce(set: &PolicySet, verifier: Verifier) -> Result<Action, HostError> {
             Attribute::Known(metadata) => Attribute::Known(metadata),
             Attribute::Unreadable => Attribute::Unreadable,
         },
-        now: if needs.now { host::now()? } else { 0 },
+        now: if needs.now {
+            host::now()? / NANOSECONDS
+        } else {
+            0
+        },
     };
-    let who = authenticate(set, &request, &verifier);
+    let who = authenticate(set, &request, &gate.verifier);
+    gate.metrics.cache(gate.verifier.take_counts());
     let decision = decide(set, &request, &who);
+    gate.metrics.decided(decision.verdict, decision.reason);
     if let Some(reply) = decision.reply(set, &request, &who) {
         if host::logs(LogLevel::Info) {
             let summary = explain(set, &request, &who).summary;
@@ -90,6 +103,9 @@ fn enforce(set: &PolicySet, verifier: Verifier) -> Result<Action, HostError> {
         return Ok(Action::Pause);
     }
     edit(who.edits(), &headers)?;
+    if let Some(principal) = who.principal() {
+        host::set_filter_state(PRINCIPAL_STATE, principal.as_bytes())?;
+    }
     Ok(Action::Continue)
 }
 

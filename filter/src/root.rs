@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use portcullis_policy::config::{Config, Signatures};
+use portcullis_policy::crypto::CachedVerifier;
 use portcullis_policy::diagnostic::Severity;
 use portcullis_policy::source::from_json;
 use portcullis_policy::{PolicySet, compile};
@@ -11,15 +12,22 @@ use proxy_wasm::types::{ContextType, LogLevel};
 
 use crate::attributes;
 use crate::host;
+use crate::metrics::Metrics;
 use crate::request::Stream;
-use crate::signature::Verifier;
+use crate::signature::{Verifier, Whose};
 
 /// One plugin configuration of one listener.
 #[derive(Default)]
 pub(crate) struct Root {
     /// `None` until a configuration was accepted.
-    set: Option<Rc<PolicySet>>,
-    verifier: Verifier,
+    gate: Option<Rc<Gate>>,
+}
+
+/// What decides for one configuration. The signatures that were verified go with its keys.
+pub(crate) struct Gate {
+    pub(crate) set: PolicySet,
+    pub(crate) verifier: CachedVerifier<Verifier>,
+    pub(crate) metrics: Metrics,
 }
 
 impl Context for Root {}
@@ -54,28 +62,38 @@ impl RootContext for Root {
             );
             return false;
         }
-        match compiled.set {
-            Some(set) => {
-                self.set = Some(Rc::new(set));
-                self.verifier = match config.signatures {
-                    Signatures::Auto => Verifier::choose(),
-                    Signatures::BuiltIn => Verifier::BuiltIn,
-                };
-                let whose = self.verifier.as_str();
-                host::log(
-                    LogLevel::Info,
-                    &format!("RSA PKCS #1 and ECDSA signatures are verified by {whose}"),
-                );
-                true
-            }
-            None => false,
-        }
+        let Some(set) = compiled.set else {
+            return false;
+        };
+        let Ok(metrics) = Metrics::define() else {
+            host::log(
+                LogLevel::Error,
+                "Envoy does not take the plugin's statistics",
+            );
+            return false;
+        };
+        let whose = match config.signatures {
+            Signatures::Auto => Whose::choose(),
+            Signatures::BuiltIn => Whose::BuiltIn,
+        };
+        host::log(
+            LogLevel::Info,
+            &format!(
+                "RSA PKCS #1 and ECDSA signatures are verified by {}",
+                whose.as_str()
+            ),
+        );
+        self.gate = Some(Rc::new(Gate {
+            set,
+            verifier: CachedVerifier::new(Verifier { whose, metrics }, config.signature_cache),
+            metrics,
+        }));
+        true
     }
 
     fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {
         Some(Box::new(Stream {
-            set: self.set.clone(),
-            verifier: self.verifier,
+            gate: self.gate.clone(),
         }))
     }
 

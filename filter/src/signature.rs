@@ -6,15 +6,22 @@ use portcullis_policy::crypto::{
 use prost::Message;
 
 use crate::host;
+use crate::metrics::Metrics;
 
-/// Who checks RSA PKCS #1 and ECDSA signatures, chosen when the plugin is configured.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) enum Verifier {
+/// Whose code checks RSA PKCS #1 and ECDSA signatures, chosen when the plugin is configured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Whose {
     /// Envoy's foreign function `verify_signature` (Envoy 1.30 and later).
     Envoy,
-    /// Code of our own.
-    #[default]
+    /// The plugin's own.
     BuiltIn,
+}
+
+/// Checks signatures, and measures how long that takes.
+#[derive(Debug)]
+pub(crate) struct Verifier {
+    pub(crate) whose: Whose,
+    pub(crate) metrics: Metrics,
 }
 
 /// The function's argument, `envoy.extensions.filters.http.wasm` `VerifySignatureArguments`.
@@ -33,7 +40,7 @@ struct Arguments {
 /// What the function answers, in whole, for a signature that verifies.
 const VERIFIED: &[u8] = &[0x08, 0x01];
 
-impl Verifier {
+impl Whose {
     /// Whose code it is, for the log.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
@@ -75,14 +82,19 @@ impl SignatureVerifier for Verifier {
         message: &[u8],
         signature: &[u8],
     ) -> bool {
-        let native = match self {
-            Self::Envoy => native_check(key, algorithm, signature),
-            Self::BuiltIn => None,
+        let native = match self.whose {
+            Whose::Envoy => native_check(key, algorithm, signature),
+            Whose::BuiltIn => None,
         };
-        match native {
+        let start = host::now();
+        let is_right = match native {
             Some(check) => ask(check, message),
             None => RustVerifier.verify(key, algorithm, message, signature),
+        };
+        if let (Ok(start), Ok(end)) = (start, host::now()) {
+            self.metrics.verification(end.saturating_sub(start));
         }
+        is_right
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::compile::{KeySetSource, Mesh, Setting, Workload};
+use crate::crypto::CacheLimits;
 use crate::diagnostic::{Code, Diagnostic, Location, Severity};
 use crate::resource::{Decoder, Field, Object, Resources};
 use crate::source::{FieldPath, Node, Value};
@@ -20,6 +21,8 @@ pub struct Config {
     pub key_sets: Vec<KeySetSource>,
     /// `signatures`
     pub signatures: Signatures,
+    /// `signatureCache`
+    pub signature_cache: CacheLimits,
 }
 
 /// Whose code verifies signatures.
@@ -47,6 +50,7 @@ impl Config {
                     "workload",
                     "jwks",
                     "signatures",
+                    "signatureCache",
                     "extensionProviders",
                 ],
             );
@@ -60,6 +64,7 @@ impl Config {
             config.workload = workload(&mut decoder, &object);
             config.key_sets = key_sets(&mut decoder, &object);
             config.signatures = signatures(&mut decoder, &object);
+            config.signature_cache = signature_cache(&mut decoder, &object);
             if let Some(field) = object.field("extensionProviders")
                 && !matches!(&field.node.value, Value::Sequence(items) if items.is_empty())
             {
@@ -183,6 +188,42 @@ fn signatures(decoder: &mut Decoder, object: &Object<'_>) -> Signatures {
             Signatures::default()
         }
     }
+}
+
+fn signature_cache(decoder: &mut Decoder, object: &Object<'_>) -> CacheLimits {
+    let mut limits = CacheLimits::default();
+    let Some(object) = object
+        .field("signatureCache")
+        .and_then(|field| decoder.object(&field))
+    else {
+        return limits;
+    };
+    decoder.known_fields(&object, &["entries", "bytes"]);
+    for (key, limit, most) in [
+        ("entries", &mut limits.entries, 100_000.0),
+        ("bytes", &mut limits.bytes, 64.0 * 1024.0 * 1024.0),
+    ] {
+        let Some(number) = decoder.number(&object, key) else {
+            continue;
+        };
+        if number.fract() == 0.0 && (0.0..=most).contains(&number) {
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "the range is checked"
+            )]
+            let number = number as usize;
+            *limit = number;
+        } else {
+            decoder.error(
+                Code::InvalidValue,
+                &object.at().key(key),
+                format!("`{number}` is not a whole number from 0 to {most}"),
+                "0 entries turn the cache off",
+            );
+        }
+    }
+    limits
 }
 
 fn key_sets(decoder: &mut Decoder, object: &Object<'_>) -> Vec<KeySetSource> {

@@ -28,7 +28,7 @@ pub(crate) fn run() -> Result<()> {
         Line {
             what: "filter, raw",
             actual: raw(&filter())?,
-            budget: 700_000,
+            budget: 900_000,
         },
         Line {
             what: "engine, gzip",

@@ -47,6 +47,12 @@ pub(crate) struct Attempt {
 }
 
 impl Authenticated {
+    /// The verified principal, `ISSUER/SUBJECT`; `None` if the token lacks either.
+    pub fn principal(&self) -> Option<String> {
+        let payload = self.payload.as_ref()?;
+        Some(format!("{}/{}", payload.text("iss")?, payload.text("sub")?))
+    }
+
     /// Why the request is refused, if a token of it is bad.
     pub fn failure(&self) -> Option<TokenFailure> {
         self.failure

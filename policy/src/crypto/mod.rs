@@ -1,8 +1,10 @@
 //! Signatures over raw bytes. What a key may verify is decided in [`crate::authenticate`]; here the key's
 //! type alone chooses the primitive and the token's algorithm the hash, which is Envoy's rule.
 
+mod cache;
 mod native;
 
+pub use cache::{CacheCounts, CacheLimits, CachedVerifier};
 pub use native::{NativeCheck, native_check};
 
 use ed25519_dalek::Verifier as _;

@@ -413,3 +413,64 @@ fn envoy_verifies_signatures_unless_it_is_told_not_to() {
         );
     }
 }
+
+#[test]
+fn envoy_shows_counts_and_the_principal() {
+    let upstream = echo().unwrap();
+    let mut settings: Value = serde_json::from_str(&gatekeeper()).unwrap();
+    settings["signatureCache"] = json!({ "entries": 2, "bytes": 10_000 });
+    let mut listener = Listener::new("gate", vec![plugin(&settings.to_string())]);
+    listener.connection_manager.insert(
+        "access_log".into(),
+        json!([{
+            "name": "envoy.access_loggers.stdout",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog",
+                "log_format": { "text_format_source": {
+                    "inline_string": "principal=%FILTER_STATE(wasm.portcullis.principal:PLAIN)%\n",
+                } },
+            },
+        }]),
+    );
+    let envoy = start(&upstream, vec![listener]);
+    let bearer = |token: &str| format!("Bearer {token}");
+    let (one, other) = (bearer(&alice()), bearer(&token(&json!({ "sub": "bob" }))));
+    for token in [&one, &one, &one, &other, &one] {
+        check(
+            &envoy,
+            &with("/open", &[("authorization", token.as_bytes())]),
+            200,
+        );
+    }
+    check(
+        &envoy,
+        &with("/open", &[("authorization", b"Bearer x")]),
+        401,
+    );
+    check(&envoy, &get("/closed"), 403);
+    let stats = envoy.admin("/stats/prometheus").unwrap().text();
+    for (name, count) in [
+        ("portcullis_requests_allowed_total", 5),
+        ("portcullis_requests_denied_by_policy_total", 1),
+        ("portcullis_requests_denied_by_token_total", 1),
+        ("portcullis_requests_denied_by_peer_total", 0),
+        ("portcullis_signature_cache_misses_total", 2),
+        ("portcullis_signature_cache_hits_total", 3),
+    ] {
+        let line = format!("{name}{{}} {count}");
+        let found = stats.lines().any(|one| one == line);
+        assert!(found || count == 0, "{line} is not in\n{stats}");
+    }
+    // Envoy merges histograms every few seconds.
+    eventually("the histogram", || {
+        let stats = envoy.admin("/stats/prometheus").unwrap().text();
+        stats.contains("portcullis_signature_verification_microseconds_count{} 2")
+    });
+    eventually("the access log", || {
+        let log = envoy.log();
+        ["alice", "bob"]
+            .iter()
+            .all(|name| log.contains(&format!("principal={ISSUER}/{name}")))
+    });
+    assert_sound(&envoy);
+}

@@ -1,0 +1,72 @@
+//! Counters in Envoy's stats, `/stats/prometheus` among them.
+
+use portcullis_policy::crypto::CacheCounts;
+use portcullis_policy::{Reason, Verdict};
+
+use crate::host::{HostError, Metric};
+
+/// What the filter counts, under the prefix `portcullis_`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Metrics {
+    allowed: Metric,
+    denied_by_policy: Metric,
+    denied_by_token: Metric,
+    denied_by_peer: Metric,
+    refused_in_doubt: Metric,
+    cache_hits: Metric,
+    cache_misses: Metric,
+    cache_evictions: Metric,
+    verification: Metric,
+}
+
+impl Metrics {
+    /// Makes Envoy know them; a configuration that comes anew finds the same ones.
+    pub(crate) fn define() -> Result<Self, HostError> {
+        let counter = |name: &str| Metric::counter(&format!("portcullis_{name}_total"));
+        Ok(Self {
+            allowed: counter("requests_allowed")?,
+            denied_by_policy: counter("requests_denied_by_policy")?,
+            denied_by_token: counter("requests_denied_by_token")?,
+            denied_by_peer: counter("requests_denied_by_peer")?,
+            refused_in_doubt: counter("requests_refused_in_doubt")?,
+            cache_hits: counter("signature_cache_hits")?,
+            cache_misses: counter("signature_cache_misses")?,
+            cache_evictions: counter("signature_cache_evictions")?,
+            verification: Metric::histogram("portcullis_signature_verification_microseconds")?,
+        })
+    }
+
+    /// Counts a request that was decided.
+    pub(crate) fn decided(&self, verdict: Verdict, reason: Reason) {
+        let metric = match (verdict, reason) {
+            (Verdict::Allow, _) => self.allowed,
+            (Verdict::Deny, Reason::Token(_)) => self.denied_by_token,
+            (Verdict::Deny, Reason::PeerAuthentication(_)) => self.denied_by_peer,
+            (Verdict::Deny, _) => self.denied_by_policy,
+        };
+        metric.add(1);
+    }
+
+    /// Counts a request that could not be read or changed.
+    pub(crate) fn in_doubt(&self) {
+        self.refused_in_doubt.add(1);
+    }
+
+    /// Counts what the cache did.
+    pub(crate) fn cache(&self, counts: CacheCounts) {
+        for (metric, count) in [
+            (self.cache_hits, counts.hits),
+            (self.cache_misses, counts.misses),
+            (self.cache_evictions, counts.evictions),
+        ] {
+            if count > 0 {
+                metric.add(count);
+            }
+        }
+    }
+
+    /// Records how long one signature took.
+    pub(crate) fn verification(&self, nanoseconds: u64) {
+        self.verification.record(nanoseconds / 1000);
+    }
+}
