@@ -16,8 +16,14 @@ const OK: u32 = 0;
 const NOT_FOUND: u32 = 1;
 /// The request's headers among the host's header maps.
 const REQUEST_HEADERS: u32 = 0;
-/// The plugin's configuration among the host's buffers.
+/// The headers of the answer to a call among them.
+const CALL_RESPONSE_HEADERS: u32 = 6;
+/// The body of that answer among the host's buffers.
+const CALL_RESPONSE_BODY: u32 = 4;
+/// The plugin's configuration among them.
 const PLUGIN_CONFIGURATION: u32 = 7;
+/// The request among the streams that can be continued.
+const REQUEST_STREAM: u32 = 0;
 /// Leaves the translation of the status to Envoy.
 const NO_GRPC_STATUS: i32 = -1;
 
@@ -60,6 +66,23 @@ unsafe extern "C" {
         data: *mut *mut u8,
         size: *mut usize,
     ) -> u32;
+    fn proxy_get_shared_data(
+        name: *const u8,
+        name_size: usize,
+        data: *mut *mut u8,
+        size: *mut usize,
+        guard: *mut u32,
+    ) -> u32;
+    fn proxy_set_shared_data(
+        name: *const u8,
+        name_size: usize,
+        value: *const u8,
+        value_size: usize,
+        guard: u32,
+    ) -> u32;
+    fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
+    fn proxy_set_effective_context(context: u32) -> u32;
+    fn proxy_continue_stream(stream: u32) -> u32;
     fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, id: *mut u32) -> u32;
     fn proxy_increment_metric(id: u32, offset: i64) -> u32;
     fn proxy_record_metric(id: u32, value: u64) -> u32;
@@ -107,9 +130,13 @@ unsafe fn take(data: *mut u8, size: usize) -> Vec<u8> {
 
 /// All request headers in the ABI's form, for [`crate::attributes::pairs`].
 pub(crate) fn request_headers() -> Result<Vec<u8>, HostError> {
+    header_map(REQUEST_HEADERS)
+}
+
+fn header_map(map: u32) -> Result<Vec<u8>, HostError> {
     let (mut data, mut size) = (ptr::null_mut(), 0);
     // SAFETY: the host writes a pointer and a size.
-    check(unsafe { proxy_get_header_map_pairs(REQUEST_HEADERS, &raw mut data, &raw mut size) })?;
+    check(unsafe { proxy_get_header_map_pairs(map, &raw mut data, &raw mut size) })?;
     // SAFETY: they are what the host wrote.
     Ok(unsafe { take(data, size) })
 }
@@ -129,11 +156,81 @@ pub(crate) fn property(path: &[&str]) -> Result<Option<Vec<u8>>, HostError> {
 
 /// The plugin's configuration; empty when there is none.
 pub(crate) fn plugin_configuration(size: usize) -> Vec<u8> {
+    buffer(PLUGIN_CONFIGURATION, size)
+}
+
+/// The status of the answer to a call; `None` if there is no answer.
+pub(crate) fn call_status() -> Option<Vec<u8>> {
+    let bytes = header_map(CALL_RESPONSE_HEADERS).ok()?;
+    let headers = crate::attributes::pairs(&bytes)?;
+    let status = headers.iter().find(|(name, _)| *name == b":status");
+    status.map(|(_, value)| value.to_vec())
+}
+
+/// The body of the answer to a call.
+pub(crate) fn call_body(size: usize) -> Vec<u8> {
+    buffer(CALL_RESPONSE_BODY, size)
+}
+
+/// What all workers share under a name, and the number that guards its change.
+pub(crate) fn shared_data(name: &str) -> Result<(Vec<u8>, u32), HostError> {
+    let (mut data, mut size, mut guard) = (ptr::null_mut(), 0, 0);
+    // SAFETY: the name is valid for the call, and the host writes a pointer and two numbers.
+    check(unsafe {
+        proxy_get_shared_data(
+            name.as_ptr(),
+            name.len(),
+            &raw mut data,
+            &raw mut size,
+            &raw mut guard,
+        )
+    })?;
+    // SAFETY: they are what the host wrote.
+    Ok((unsafe { take(data, size) }, guard))
+}
+
+/// Shares something, unless it was changed since `guard` was read; 0 does not look.
+pub(crate) fn set_shared_data(name: &str, value: &[u8], guard: u32) -> Result<(), HostError> {
+    // SAFETY: name and value are valid for the call.
+    check(unsafe {
+        proxy_set_shared_data(
+            name.as_ptr(),
+            name.len(),
+            value.as_ptr(),
+            value.len(),
+            guard,
+        )
+    })
+}
+
+/// Makes the calls that follow speak of another context; an error when it is gone.
+pub(crate) fn speak_of(context: u32) -> Result<(), HostError> {
+    // SAFETY: only a number is passed.
+    check(unsafe { proxy_set_effective_context(context) })
+}
+
+/// Sets how often the root context that is spoken of ticks.
+pub(crate) fn set_tick_period(milliseconds: u32) {
+    // SAFETY: only a number is passed.
+    let _lost = unsafe { proxy_set_tick_period_milliseconds(milliseconds) };
+}
+
+/// Lets a paused request go on.
+pub(crate) fn continue_request() -> Result<(), HostError> {
+    // SAFETY: only a number is passed.
+    check(unsafe { proxy_continue_stream(REQUEST_STREAM) })
+}
+
+/// A number that differs between workers and moments, to spread what they do.
+pub(crate) fn random() -> u64 {
+    // The lowest digits of a clock that counts nanoseconds.
+    now().unwrap_or_default() / 100
+}
+
+fn buffer(kind: u32, size: usize) -> Vec<u8> {
     let (mut data, mut taken) = (ptr::null_mut(), 0);
     // SAFETY: the host writes a pointer and a size.
-    let status = unsafe {
-        proxy_get_buffer_bytes(PLUGIN_CONFIGURATION, 0, size, &raw mut data, &raw mut taken)
-    };
+    let status = unsafe { proxy_get_buffer_bytes(kind, 0, size, &raw mut data, &raw mut taken) };
     // SAFETY: they are what the host wrote, or still null.
     let bytes = unsafe { take(data, taken) };
     if status == OK { bytes } else { Vec::new() }

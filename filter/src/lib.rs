@@ -11,6 +11,7 @@
 
 mod attributes;
 mod host;
+mod keys;
 mod metadata;
 mod metrics;
 mod request;
@@ -26,6 +27,6 @@ mod start {
 
     proxy_wasm::main! {{
         proxy_wasm::set_log_level(LogLevel::Trace);
-        proxy_wasm::set_root_context(|_| -> Box<dyn RootContext> { Box::new(root::Root::default()) });
+        proxy_wasm::set_root_context(|id| -> Box<dyn RootContext> { Box::new(root::Root::new(id)) });
     }}
 }

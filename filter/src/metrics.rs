@@ -17,6 +17,8 @@ pub(crate) struct Metrics {
     cache_misses: Metric,
     cache_evictions: Metric,
     verification: Metric,
+    key_fetches: Metric,
+    key_fetch_failures: Metric,
 }
 
 impl Metrics {
@@ -32,6 +34,8 @@ impl Metrics {
             cache_hits: counter("signature_cache_hits")?,
             cache_misses: counter("signature_cache_misses")?,
             cache_evictions: counter("signature_cache_evictions")?,
+            key_fetches: counter("key_set_fetches")?,
+            key_fetch_failures: counter("key_set_fetch_failures")?,
             verification: Metric::histogram("portcullis_signature_verification_microseconds")?,
         })
     }
@@ -63,6 +67,16 @@ impl Metrics {
                 metric.add(count);
             }
         }
+    }
+
+    /// Counts a question for a key set.
+    pub(crate) fn key_fetch(&self) {
+        self.key_fetches.add(1);
+    }
+
+    /// Counts one without a good answer.
+    pub(crate) fn key_fetch_failed(&self) {
+        self.key_fetch_failures.add(1);
     }
 
     /// Records how long one signature took.

@@ -10,7 +10,7 @@ use proxy_wasm::types::{Action, LogLevel};
 
 use crate::attributes::{Connection, pairs};
 use crate::host::{self, HostError};
-use crate::root::Gate;
+use crate::root::{Gate, Hope, Plugin};
 
 /// In a second.
 const NANOSECONDS: u64 = 1_000_000_000;
@@ -19,29 +19,61 @@ const PRINCIPAL_STATE: &str = "portcullis.principal";
 
 /// The context of one HTTP stream.
 pub(crate) struct Stream {
-    pub(crate) gate: Option<Rc<Gate>>,
+    pub(crate) id: u32,
+    pub(crate) plugin: Rc<Plugin>,
 }
 
 impl Context for Stream {}
 
 impl HttpContext for Stream {
     fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
-        let outcome = match &self.gate {
-            Some(gate) => enforce(gate),
-            None => Err(HostError),
-        };
-        // If Envoy did not let us read or change the request, nobody knows what would go on.
-        outcome.unwrap_or_else(|HostError| {
-            if let Some(gate) = &self.gate {
-                gate.metrics.in_doubt();
+        match handle(&self.plugin, true) {
+            Outcome::Forward => Action::Continue,
+            Outcome::Answered => Action::Pause,
+            Outcome::Wait => {
+                self.plugin.wait(self.id);
+                Action::Pause
             }
-            refuse()
-        })
+        }
     }
 }
 
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.plugin.forget(self.id);
+    }
+}
+
+/// What becomes of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It goes on.
+    Forward,
+    /// The client got a reply.
+    Answered,
+    /// The keys for its token may come soon.
+    Wait,
+}
+
+/// Decides about the request that host calls speak of, and does what was decided.
+pub(crate) fn handle(plugin: &Plugin, may_wait: bool) -> Outcome {
+    let gate = plugin.gate();
+    let outcome = match &gate {
+        Some(gate) => enforce(plugin, gate, may_wait),
+        None => Err(HostError),
+    };
+    // If Envoy did not let us read or change the request, nobody knows what would go on.
+    outcome.unwrap_or_else(|HostError| {
+        if let Some(gate) = &gate {
+            gate.metrics.in_doubt();
+        }
+        refuse();
+        Outcome::Answered
+    })
+}
+
 /// The request goes on only if this says so.
-fn enforce(gate: &Gate) -> Result<Action, HostError> {
+fn enforce(plugin: &Plugin, gate: &Gate, may_wait: bool) -> Result<Outcome, HostError> {
     let set = &gate.set;
     let bytes = host::request_headers()?;
     let all = pairs(&bytes).ok_or(HostError)?;
@@ -92,6 +124,11 @@ fn enforce(gate: &Gate) -> Result<Action, HostError> {
     };
     let who = authenticate(set, &request, &gate.verifier);
     gate.metrics.cache(gate.verifier.take_counts());
+    match plugin.hope(&who, set, request.now) {
+        Hope::NewKeys if plugin.take_keys() => return Ok(handle(plugin, may_wait)),
+        Hope::Soon if may_wait => return Ok(Outcome::Wait),
+        _ => {}
+    }
     let decision = decide(set, &request, &who);
     gate.metrics.decided(decision.verdict, decision.reason);
     if let Some(reply) = decision.reply(set, &request, &who) {
@@ -100,13 +137,13 @@ fn enforce(gate: &Gate) -> Result<Action, HostError> {
             host::log(LogLevel::Info, &format!("{} {}", reply.status, summary));
         }
         send(&reply)?;
-        return Ok(Action::Pause);
+        return Ok(Outcome::Answered);
     }
     edit(who.edits(), &headers)?;
     if let Some(principal) = who.principal() {
         host::set_filter_state(PRINCIPAL_STATE, principal.as_bytes())?;
     }
-    Ok(Action::Continue)
+    Ok(Outcome::Forward)
 }
 
 fn send(reply: &LocalReply) -> Result<(), HostError> {
@@ -140,7 +177,7 @@ fn edit(edits: &HeaderEdits, headers: &[(&[u8], &[u8])]) -> Result<(), HostError
 }
 
 /// The reply in doubt. If even that fails, the request stays paused and never reaches the upstream.
-fn refuse() -> Action {
+fn refuse() {
     host::log(
         LogLevel::Error,
         "the request cannot be read or changed, so it is denied",
@@ -154,5 +191,4 @@ fn refuse() -> Action {
     if sent.is_err() {
         host::log(LogLevel::Error, "the reply cannot be sent");
     }
-    Action::Pause
 }

@@ -177,6 +177,7 @@ fn core_setting(setting: &Setting) -> core::Setting {
         mesh: mesh.unwrap_or_default(),
         workload: workload.unwrap_or_default(),
         key_sets: key_sets.collect(),
+        fetches_keys: false,
         in_plugin: false,
     }
 }

@@ -6,7 +6,7 @@ use crate::compile::{KeySetSource, Mesh, Setting, Workload};
 use crate::crypto::CacheLimits;
 use crate::diagnostic::{Code, Diagnostic, Location, Severity};
 use crate::resource::{Decoder, Field, Object, Resources};
-use crate::source::{FieldPath, Node, Value};
+use crate::source::{Node, Value};
 
 /// A configuration as it was read.
 #[derive(Debug, Clone, Default)]
@@ -19,6 +19,8 @@ pub struct Config {
     pub workload: Option<Workload>,
     /// `jwks`
     pub key_sets: Vec<KeySetSource>,
+    /// `jwks[].cluster` by `jwks[].uri`
+    pub clusters: Clusters,
     /// `signatures`
     pub signatures: Signatures,
     /// `signatureCache`
@@ -62,7 +64,7 @@ impl Config {
                 Resources::read_list(policies.into_iter().map(|field| (field.at, field.node)));
             config.mesh = mesh(&mut decoder, &object);
             config.workload = workload(&mut decoder, &object);
-            config.key_sets = key_sets(&mut decoder, &object);
+            config.key_sets = key_sets(&mut decoder, &object, &mut config.clusters);
             config.signatures = signatures(&mut decoder, &object);
             config.signature_cache = signature_cache(&mut decoder, &object);
             if let Some(field) = object.field("extensionProviders")
@@ -107,6 +109,7 @@ impl Config {
             mesh: self.mesh.clone(),
             workload: self.workload.clone().unwrap_or(workload),
             key_sets: self.key_sets.clone(),
+            fetches_keys: true,
             in_plugin: true,
         }
     }
@@ -226,11 +229,18 @@ fn signature_cache(decoder: &mut Decoder, object: &Object<'_>) -> CacheLimits {
     limits
 }
 
-fn key_sets(decoder: &mut Decoder, object: &Object<'_>) -> Vec<KeySetSource> {
+/// The cluster of each URI that has one of its own.
+pub type Clusters = Vec<(String, String)>;
+
+fn key_sets(
+    decoder: &mut Decoder,
+    object: &Object<'_>,
+    clusters: &mut Clusters,
+) -> Vec<KeySetSource> {
     let fields = decoder.list(object, "jwks").unwrap_or_default();
     let mut sources: Vec<KeySetSource> = Vec::new();
     for field in fields {
-        let Some(source) = key_set(decoder, &field) else {
+        let Some(source) = key_set(decoder, &field, clusters) else {
             continue;
         };
         if sources.iter().any(|earlier| earlier.uri == source.uri) {
@@ -246,31 +256,39 @@ fn key_sets(decoder: &mut Decoder, object: &Object<'_>) -> Vec<KeySetSource> {
     sources
 }
 
-fn key_set(decoder: &mut Decoder, field: &Field<'_>) -> Option<KeySetSource> {
+/// A key set as text, or the cluster through which its `uri` is asked.
+fn key_set(
+    decoder: &mut Decoder,
+    field: &Field<'_>,
+    clusters: &mut Clusters,
+) -> Option<KeySetSource> {
     let object = decoder.object(field)?;
     decoder.known_fields(&object, &["uri", "jwks", "cluster"]);
     let uri = decoder.required_string(&object, "uri")?.text;
-    if let Some(cluster) = decoder.string(&object, "cluster") {
-        not_fetched(decoder, &cluster.at);
+    let cluster = decoder.filled_string(&object, "cluster");
+    let Some(jwks) = decoder.string(&object, "jwks") else {
+        match cluster {
+            Some(cluster) => clusters.push((uri, cluster.text)),
+            None => decoder.missing(&object, "jwks"),
+        }
+        return None;
+    };
+    if let Some(cluster) = cluster {
+        decoder.error(
+            Code::ConflictingFields,
+            &cluster.at,
+            "`jwks` and `cluster` exclude each other",
+            "keep `jwks` to give the key set, `cluster` to have it fetched",
+        );
     }
-    let jwks = decoder.required_string(&object, "jwks")?.text;
     Some(KeySetSource {
         uri,
-        jwks,
+        jwks: jwks.text,
         at: Location {
             path: field.at.clone(),
             ..Location::default()
         },
     })
-}
-
-fn not_fetched(decoder: &mut Decoder, at: &FieldPath) {
-    decoder.error(
-        Code::NotEnforced,
-        at,
-        "key sets are not fetched from a cluster yet",
-        "give the key set as text in `jwks`",
-    );
 }
 
 #[cfg(test)]
@@ -331,7 +349,7 @@ mod tests {
         assert_eq!(codes(authentication), ["tokenless-requests-pass"]);
         assert_eq!(
             codes(&format!("{authentication},{policy}")),
-            Vec::<&str>::new()
+            ["preflight-is-denied"]
         );
         assert_eq!(codes(policy), ["no-authentication"]);
     }
@@ -359,7 +377,7 @@ mod tests {
         check(
             r#"{"policies":[],"jwks":[{"uri":"u","cluster":"c","jwks":"x"},{"uri":"u","jwks":"x"}]}"#,
             &[
-                "error[not-enforced]: jwks[0].cluster: key sets are not fetched from a cluster yet",
+                "error[conflicting-fields]: jwks[0].cluster: `jwks` and `cluster` exclude each other",
                 "error[duplicate-key]: jwks[1].uri: `u` has a key set already",
             ],
         );

@@ -20,6 +20,7 @@ pub mod explain;
 pub mod matcher;
 pub mod normalize;
 pub mod policy_set;
+pub mod remote_keys;
 pub mod request;
 pub mod resource;
 #[cfg(feature = "yaml")]

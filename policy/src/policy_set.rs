@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::authenticate::KeySet;
 use crate::diagnostic::{Location, ResourceId};
 use crate::matcher::{Cidr, PathTemplate, PeerNameMatcher, RequestPrincipalMatcher, StringMatcher};
+use crate::remote_keys::KeyLocation;
 use crate::request::{Attribute, Request, Tls};
 use crate::resource::{Action, MutualTlsMode};
 use crate::source::FieldPath;
@@ -82,7 +83,10 @@ pub(crate) struct Provider {
     pub(crate) issuer: String,
     /// Without scheme and trailing slash; empty does not check.
     pub(crate) audiences: Box<[String]>,
-    pub(crate) keys: Arc<KeySet>,
+    /// `None` while they are not fetched.
+    pub(crate) keys: Option<Arc<KeySet>>,
+    /// Where they are fetched from; `None` if they are given.
+    pub(crate) location: Option<KeyLocation>,
     /// In the order of extraction.
     pub(crate) places: Box<[TokenPlace]>,
     pub(crate) forward: bool,
@@ -239,6 +243,18 @@ impl PolicySet {
     /// The policy that a rule belongs to, and the rule's index in it.
     pub fn describe(&self, rule: RuleId) -> Option<(&ResourceId, u32)> {
         Some((self.policy(rule)?.at.resource.as_ref()?, rule.rule))
+    }
+
+    /// The same policies with the keys of a location, or without any.
+    #[must_use]
+    pub fn with_keys(&self, location: &KeyLocation, keys: Option<&Arc<KeySet>>) -> Self {
+        let mut set = self.clone();
+        for provider in &mut set.providers {
+            if provider.location.as_ref() == Some(location) {
+                provider.keys = keys.cloned();
+            }
+        }
+        set
     }
 
     pub(crate) fn policy(&self, rule: RuleId) -> Option<&Policy> {

@@ -135,6 +135,7 @@ fn entry(name: String, path: &Path) -> Result<Entry> {
             ..scenario.workload.clone()
         },
         key_sets: key_sets.collect::<Result<_>>()?,
+        fetches_keys: false,
         in_plugin: false,
     };
     Ok(Entry {

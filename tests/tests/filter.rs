@@ -7,6 +7,8 @@ mod connections;
 mod hostile;
 #[path = "filter/http2.rs"]
 mod http2;
+#[path = "filter/keys.rs"]
+mod keys;
 #[path = "filter/logs.rs"]
 mod logs;
 #[path = "filter/operation.rs"]

@@ -38,6 +38,8 @@ pub enum TokenFailure {
     Expired,
     /// `aud` names none of the rule's audiences. The one failure that answers 403.
     AudienceNotAllowed,
+    /// The key set could not be fetched.
+    KeysUnavailable,
     /// No key of the set fits the token's `kid` and `alg`.
     NoMatchingKey,
     /// An Ed25519 key met a signature that is not 64 bytes long.
@@ -110,6 +112,7 @@ impl TokenFailure {
             Self::NotYetValid => "Jwt not yet valid",
             Self::Expired => "Jwt is expired",
             Self::AudienceNotAllowed => "Audiences in Jwt are not allowed",
+            Self::KeysUnavailable => "Jwks remote fetch is failed",
             Self::NoMatchingKey => "Jwks doesn't have key to match kid or alg from Jwt",
             Self::Ed25519Length => "Jwt ED25519 signature is wrong length",
             Self::Verification => "Jwt verification fails",

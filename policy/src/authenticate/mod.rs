@@ -15,6 +15,7 @@ pub use jwks::{KeyError, KeySet, KeySetError, SkippedKey};
 
 use crate::crypto::SignatureVerifier;
 use crate::policy_set::{PolicySet, Provider};
+use crate::remote_keys::KeyLocation;
 use crate::request::{HeaderEdits, Request, View};
 use json::member;
 use jws::Jws;
@@ -47,6 +48,14 @@ pub(crate) struct Attempt {
 }
 
 impl Authenticated {
+    /// Whether a key set that was fetched lacks the key that a token names, so that a newer one may have it.
+    pub fn misses_key(&self, set: &PolicySet) -> Option<KeyLocation> {
+        let mut attempts = self.attempts.iter();
+        let missing =
+            attempts.find(|attempt| attempt.outcome == Err(TokenFailure::NoMatchingKey))?;
+        set.providers.get(missing.provider)?.location.clone()
+    }
+
     /// The verified principal, `ISSUER/SUBJECT`; `None` if the token lacks either.
     pub fn principal(&self) -> Option<String> {
         let payload = self.payload.as_ref()?;
@@ -294,10 +303,10 @@ fn check(
     if !provider.audiences.is_empty() && !jws.audiences.iter().any(is_allowed) {
         return Err(TokenFailure::AudienceNotAllowed);
     }
-    let mut candidates = provider
-        .keys
-        .candidates(&jws.key_id, jws.algorithm)
-        .peekable();
+    let Some(keys) = &provider.keys else {
+        return Err(TokenFailure::KeysUnavailable);
+    };
+    let mut candidates = keys.candidates(&jws.key_id, jws.algorithm).peekable();
     if candidates.peek().is_none() {
         return Err(TokenFailure::NoMatchingKey);
     }

@@ -6,6 +6,7 @@ use super::{Diagnostics, Setting};
 use crate::authenticate::{KeySet, KeySetError, bare_audience};
 use crate::diagnostic::{Code, Severity};
 use crate::policy_set::{Provider, TokenPlace};
+use crate::remote_keys::{Endpoint, KeyLocation};
 use crate::resource::{JwtRule, KeySource, RequestAuthentication};
 use crate::sorted::sorted;
 
@@ -20,18 +21,21 @@ pub(super) fn check(
 ) {
     for rule in &resource.jwt_rules {
         let Some((text, path)) = key_set_text(rule, setting) else {
+            if location(rule, setting).is_some() {
+                continue;
+            }
             let (path, message) = match &rule.keys {
                 KeySource::Inline(_) | KeySource::Refused => continue,
                 KeySource::Uri(uri) => (
                     uri.at.clone(),
                     format!(
-                        "`{}` is not fetched yet, and its key set is not given",
+                        "`{}` is not fetched here, and its key set is not given",
                         uri.text
                     ),
                 ),
                 KeySource::Discovery => (
                     rule.at.key("issuer"),
-                    "finding the keys of an issuer by OIDC discovery is not enforced yet".into(),
+                    "the keys of the issuer are not looked for here".into(),
                 ),
             };
             diagnostics.push(
@@ -102,6 +106,20 @@ fn key_set_text<'a>(
     }
 }
 
+/// Where to fetch the rule's keys, if they are to be fetched.
+fn location(rule: &JwtRule, setting: &Setting) -> Option<KeyLocation> {
+    let can_fetch = cfg!(feature = "remote-keys") && setting.fetches_keys;
+    if !can_fetch || key_set_text(rule, setting).is_some() {
+        return None;
+    }
+    let location = match &rule.keys {
+        KeySource::Uri(uri) => KeyLocation::Uri(uri.text.clone()),
+        KeySource::Discovery => KeyLocation::Discovery(rule.issuer.clone()),
+        KeySource::Inline(_) | KeySource::Refused => return None,
+    };
+    Endpoint::parse(&location.uri()).map(|_| location)
+}
+
 /// The providers of the resources that select the workload. Rules whose key set is wrong are left out here;
 /// [`check`] has refused the whole set for them.
 pub(super) fn providers(resources: &[&RequestAuthentication], setting: &Setting) -> Vec<Provider> {
@@ -122,13 +140,21 @@ pub(super) fn providers(resources: &[&RequestAuthentication], setting: &Setting)
         for rule in &resource.jwt_rules {
             let keys = key_set_text(rule, setting)
                 .and_then(|(text, _)| KeySet::parse(text.as_bytes()).ok());
-            providers.extend(keys.map(|keys| provider(resource, rule, keys)));
+            let location = location(rule, setting);
+            if keys.is_some() || location.is_some() {
+                providers.push(provider(resource, rule, keys.map(Arc::new), location));
+            }
         }
     }
     sorted(providers, |left, right| left.issuer.cmp(&right.issuer))
 }
 
-fn provider(resource: &RequestAuthentication, rule: &JwtRule, keys: KeySet) -> Provider {
+fn provider(
+    resource: &RequestAuthentication,
+    rule: &JwtRule,
+    keys: Option<Arc<KeySet>>,
+    location: Option<KeyLocation>,
+) -> Provider {
     let name = |text: &str| text.to_ascii_lowercase().into_bytes().into_boxed_slice();
     let mut at = resource.metadata.at.clone();
     at.path = rule.at.clone();
@@ -140,7 +166,8 @@ fn provider(resource: &RequestAuthentication, rule: &JwtRule, keys: KeySet) -> P
             .iter()
             .map(|audience| bare_audience(audience).to_owned())
             .collect(),
-        keys: Arc::new(keys),
+        keys,
+        location,
         places: places(rule),
         forward: rule.forward_original_token,
         payload_header: rule.output_payload_to_header.as_deref().map(name),

@@ -84,6 +84,8 @@ pub struct Setting {
     pub workload: Workload,
     /// Key sets by their URI.
     pub key_sets: Vec<KeySetSource>,
+    /// Whether key sets that are not given can be fetched.
+    pub fetches_keys: bool,
     /// Whether the set runs in a plugin, which sees a request through Envoy's attributes only.
     pub in_plugin: bool,
 }

@@ -175,7 +175,7 @@ fn hint(attempt: &Attempt, provider: &Provider, asked: &[&Provider]) -> String {
             let key_id = clip(attempt.key_id.as_deref().unwrap_or_default());
             format!(
                 ": the token names key `{key_id}`, the set has {}",
-                quoted(provider.keys.ids())
+                quoted(provider.keys.iter().flat_map(|keys| keys.ids()))
             )
         }
         _ => String::new(),

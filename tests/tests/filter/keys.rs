@@ -1,0 +1,320 @@
+//! Key sets from a server behind a real cluster, with two workers: late, slow, broken, rotated.
+
+use portcullis_tests::envoy::cluster;
+
+use crate::*;
+
+const URI: &str = "http://idp.example/keys";
+
+/// What the key server answers, to be changed while Envoy runs, and how often it was asked.
+#[derive(Clone)]
+struct Keys {
+    answer: Arc<Mutex<Answer>>,
+    asked: Arc<AtomicU64>,
+}
+
+#[derive(Clone)]
+enum Answer {
+    Body(u16, Vec<u8>),
+    Slow(Duration, Vec<u8>),
+    /// An issuer's document, and the keys that it leads to.
+    Discovery(Vec<u8>),
+}
+
+fn good(names: &[&str]) -> Answer {
+    Answer::Body(200, public_jwks(names).unwrap().into_bytes())
+}
+
+impl Keys {
+    fn new(answer: Answer) -> Self {
+        Self {
+            answer: Arc::new(Mutex::new(answer)),
+            asked: Arc::default(),
+        }
+    }
+
+    fn set(&self, answer: Answer) {
+        *self.answer.lock().unwrap() = answer;
+    }
+
+    fn asked(&self) -> u64 {
+        self.asked.load(Ordering::SeqCst)
+    }
+
+    fn serve(&self, port: u16) -> Server {
+        let keys = self.clone();
+        Server::start(port, move |request| {
+            keys.asked.fetch_add(1, Ordering::SeqCst);
+            let answer = keys.answer.lock().unwrap().clone();
+            let body = match answer {
+                Answer::Body(status, body) => {
+                    return Reply {
+                        status,
+                        body,
+                        ..Reply::new(status, "application/json", "")
+                    };
+                }
+                Answer::Slow(time, body) => {
+                    std::thread::sleep(time);
+                    body
+                }
+                Answer::Discovery(_) if request.path == "/.well-known/openid-configuration" => {
+                    json!({ "issuer": ISSUER, "jwks_uri": URI })
+                        .to_string()
+                        .into_bytes()
+                }
+                Answer::Discovery(body) => body,
+            };
+            Reply {
+                body,
+                ..Reply::new(200, "application/json", "")
+            }
+        })
+        .unwrap()
+    }
+}
+
+/// An Envoy with two workers whose rule fetches its keys from a server on `port`.
+fn envoy(upstream: &Server, port: u16, rule: &Value) -> Envoy {
+    let mut rule = rule.clone();
+    rule["issuer"] = ISSUER.into();
+    let uris = [
+        URI,
+        "https://issuer.example/.well-known/openid-configuration",
+    ];
+    let settings = json!({
+        "policies": [resource("RequestAuthentication", "tokens", &json!({ "jwtRules": [rule] }))],
+        "workload": { "namespace": "default" },
+        "jwks": uris.map(|uri| json!({ "uri": uri, "cluster": "idp" })),
+    });
+    let listener = Listener::new("gate", vec![plugin(&settings.to_string())]);
+    let mut config = Config::new(upstream.address(), vec![listener]);
+    config.concurrency = 2;
+    config
+        .clusters
+        .push(cluster("idp", SocketAddr::from(([127, 0, 0, 1], port))));
+    Envoy::start(&config).unwrap()
+}
+
+fn by_uri() -> Value {
+    json!({ "jwksUri": URI })
+}
+
+fn signed_with(key: &str) -> Exchange {
+    let order = Order {
+        key,
+        key_id: Some(key),
+        claims: &json!({ "iss": ISSUER, "sub": "alice" }).to_string(),
+        now: real_now(),
+    };
+    let bearer = format!("Bearer {}", mint(&order).unwrap());
+    with("/", &[("authorization", bearer.as_bytes())])
+}
+
+fn status(envoy: &Envoy, exchange: &Exchange) -> u16 {
+    envoy.send("gate", exchange).unwrap().status
+}
+
+/// A port where nobody listens.
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+const FETCH_FAILED: &str = "Jwks remote fetch is failed";
+
+#[test]
+fn keys_are_fetched_once_for_all_workers_and_the_first_request_waits() {
+    let upstream = echo().unwrap();
+    let keys = Keys::new(good(&["ec-1"]));
+    let server = keys.serve(0);
+    let envoy = envoy(&upstream, server.address().port(), &by_uri());
+    for _ in 0..20 {
+        check(&envoy, &signed_with("ec-1"), 200);
+        check(&envoy, &get("/"), 200);
+    }
+    check(&envoy, &signed_with("rsa-1"), 401);
+    std::thread::sleep(Duration::from_millis(1500));
+    assert!(
+        keys.asked() <= 2,
+        "asked {} times: once, and once for the unknown key",
+        keys.asked()
+    );
+    assert_sound(&envoy);
+}
+
+#[test]
+fn a_slow_server_holds_up_tokens_only() {
+    let upstream = echo().unwrap();
+    let body = public_jwks(&["ec-1"]).unwrap().into_bytes();
+    let keys = Keys::new(Answer::Slow(Duration::from_secs(2), body));
+    let server = keys.serve(0);
+    let envoy = envoy(&upstream, server.address().port(), &by_uri());
+    let start = Instant::now();
+    check(&envoy, &get("/"), 200);
+    assert!(
+        start.elapsed() < Duration::from_millis(1500),
+        "{:?}",
+        start.elapsed()
+    );
+    check(&envoy, &signed_with("ec-1"), 200);
+    assert!(
+        start.elapsed() > Duration::from_millis(1500),
+        "it waited for the keys"
+    );
+    assert_sound(&envoy);
+}
+
+#[test]
+fn a_server_that_never_answers_is_waited_for_a_bounded_time() {
+    let upstream = echo().unwrap();
+    let keys = Keys::new(Answer::Slow(Duration::from_secs(20), Vec::new()));
+    let server = keys.serve(0);
+    let envoy = envoy(&upstream, server.address().port(), &by_uri());
+    let start = Instant::now();
+    let refused = check(&envoy, &signed_with("ec-1"), 401);
+    assert_eq!(refused.text(), FETCH_FAILED);
+    assert!(
+        start.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        start.elapsed()
+    );
+    // The failure is known now, so nobody waits for the next try.
+    let start = Instant::now();
+    check(&envoy, &signed_with("ec-1"), 401);
+    assert!(
+        start.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        start.elapsed()
+    );
+    assert_sound(&envoy);
+}
+
+#[test]
+fn a_server_that_comes_late_is_found() {
+    let upstream = echo().unwrap();
+    let port = free_port();
+    let envoy = envoy(&upstream, port, &by_uri());
+    check(&envoy, &get("/"), 200);
+    let refused = check(&envoy, &signed_with("ec-1"), 401);
+    assert_eq!(refused.text(), FETCH_FAILED);
+    let line = format!("the key set of {URI} cannot be fetched: the answer is 503");
+    eventually("the line in the log", || envoy.log().contains(&line));
+    let keys = Keys::new(good(&["ec-1"]));
+    let _server = keys.serve(port);
+    eventually("the keys", || status(&envoy, &signed_with("ec-1")) == 200);
+    assert_sound(&envoy);
+}
+
+#[test]
+fn no_bad_answer_is_a_key_set_and_each_is_named() {
+    let upstream = echo().unwrap();
+    let huge = format!("{{\"keys\":[{{\"kty\":\"{}\"}}]}}", "x".repeat(20_000_000));
+    for (answer, what) in [
+        (Answer::Body(500, b"no".to_vec()), "the answer is 500"),
+        (
+            Answer::Body(200, b"<html>".to_vec()),
+            "the key set is not JSON",
+        ),
+        (
+            Answer::Body(200, b"{\"keys\":[]}".to_vec()),
+            "the key set is empty",
+        ),
+        (
+            Answer::Body(200, huge.into_bytes()),
+            "the answer has 200000",
+        ),
+    ] {
+        let keys = Keys::new(answer);
+        let server = keys.serve(0);
+        let envoy = envoy(&upstream, server.address().port(), &by_uri());
+        let refused = check(&envoy, &signed_with("ec-1"), 401);
+        assert_eq!(refused.text(), FETCH_FAILED, "{what}");
+        check(&envoy, &get("/"), 200);
+        let line = format!("the key set of {URI} cannot be fetched: {what}");
+        assert!(envoy.log().contains(&line), "{line}:\n{}", envoy.log());
+        keys.set(good(&["ec-1"]));
+        eventually("the keys", || status(&envoy, &signed_with("ec-1")) == 200);
+        assert_sound(&envoy);
+    }
+}
+
+#[test]
+fn a_rotated_set_is_fetched_when_a_token_names_a_new_key() {
+    let upstream = echo().unwrap();
+    let keys = Keys::new(good(&["ec-1"]));
+    let server = keys.serve(0);
+    let envoy = envoy(&upstream, server.address().port(), &by_uri());
+    check(&envoy, &signed_with("ec-1"), 200);
+    keys.set(good(&["rsa-1"]));
+    check(&envoy, &signed_with("rsa-1"), 200);
+    // The old key has gone with the old set, on both workers.
+    eventually("the end of the old key", || {
+        (0..10).all(|_| status(&envoy, &signed_with("ec-1")) == 401)
+    });
+    for _ in 0..10 {
+        check(&envoy, &signed_with("rsa-1"), 200);
+    }
+    let asked = keys.asked();
+    for _ in 0..20 {
+        check(&envoy, &signed_with("ed-1"), 401);
+    }
+    assert_eq!(
+        keys.asked(),
+        asked,
+        "unknown keys ask once in half a minute"
+    );
+    assert_sound(&envoy);
+}
+
+#[test]
+fn keys_outlive_a_source_that_breaks() {
+    let upstream = echo().unwrap();
+    let keys = Keys::new(good(&["ec-1"]));
+    let server = keys.serve(0);
+    let envoy = envoy(&upstream, server.address().port(), &by_uri());
+    check(&envoy, &signed_with("ec-1"), 200);
+    keys.set(Answer::Body(500, Vec::new()));
+    // This asks early, in vain.
+    check(&envoy, &signed_with("rsa-1"), 401);
+    eventually("the failure", || envoy.log().contains("the answer is 500"));
+    for _ in 0..20 {
+        check(&envoy, &signed_with("ec-1"), 200);
+    }
+    keys.set(good(&["ec-1", "rsa-1"]));
+    eventually("the new key", || {
+        status(&envoy, &signed_with("rsa-1")) == 200
+    });
+    assert_sound(&envoy);
+}
+
+#[test]
+fn an_issuer_tells_where_its_keys_are() {
+    let upstream = echo().unwrap();
+    let keys = Keys::new(Answer::Discovery(
+        public_jwks(&["ec-1"]).unwrap().into_bytes(),
+    ));
+    let server = keys.serve(0);
+    let envoy = envoy(&upstream, server.address().port(), &json!({}));
+    check(&envoy, &signed_with("ec-1"), 200);
+    check(&envoy, &signed_with("rsa-1"), 401);
+    assert_sound(&envoy);
+}
+
+#[test]
+fn a_cluster_that_is_not_there_is_named_with_its_remedy() {
+    let upstream = echo().unwrap();
+    let settings = json!({
+        "policies": [resource("RequestAuthentication", "tokens", &json!({ "jwtRules": [
+            { "issuer": ISSUER, "jwksUri": "https://idp.example:8443/keys" },
+        ] }))],
+        "workload": { "namespace": "default" },
+    });
+    let envoy = gate(&upstream, &settings.to_string());
+    let refused = check(&envoy, &signed_with("ec-1"), 401);
+    assert_eq!(refused.text(), FETCH_FAILED);
+    check(&envoy, &get("/"), 200);
+    let line = "Envoy has no cluster `outbound|8443||idp.example` with a host; add a ServiceEntry for idp.example:8443";
+    assert!(envoy.log().contains(line), "{}", envoy.log());
+    assert_sound(&envoy);
+}
