@@ -263,13 +263,40 @@ fn verify_hmac<M: Mac + KeyInit>(secret: &[u8], message: &[u8], tag: &[u8]) -> b
         .is_ok_and(|mac| mac.chain_update(message).verify_slice(tag).is_ok())
 }
 
+/// PKCS #1 v1.5 puts the DER of a `DigestInfo` in front of the digest (RFC 8017 section 9.2, note 1): its last
+/// byte is the digest's length, and one other byte names the hash.
 fn verify_pkcs1(key: &RsaPublicKey, hash: Hash, message: &[u8], signature: &[u8]) -> bool {
-    let scheme = match hash {
-        Hash::Sha256 => Pkcs1v15Sign::new::<rsa::sha2::Sha256>(),
-        Hash::Sha384 => Pkcs1v15Sign::new::<rsa::sha2::Sha384>(),
-        Hash::Sha512 => Pkcs1v15Sign::new::<rsa::sha2::Sha512>(),
+    let digest = hash.digest(message);
+    let (name, length) = match hash {
+        Hash::Sha256 => (1, 0x20),
+        Hash::Sha384 => (2, 0x30),
+        Hash::Sha512 => (3, 0x40),
     };
-    scheme.verify(key, &hash.digest(message), signature).is_ok()
+    let scheme = Pkcs1v15Sign {
+        hash_len: Some(digest.len()),
+        prefix: Box::new([
+            0x30,
+            0x11 + length,
+            0x30,
+            0x0d,
+            0x06,
+            0x09,
+            0x60,
+            0x86,
+            0x48,
+            0x01,
+            0x65,
+            0x03,
+            0x04,
+            0x02,
+            name,
+            0x05,
+            0x00,
+            0x04,
+            length,
+        ]),
+    };
+    scheme.verify(key, &digest, signature).is_ok()
 }
 
 fn verify_pss(key: &RsaPublicKey, hash: Hash, message: &[u8], signature: &[u8]) -> bool {
@@ -282,12 +309,54 @@ fn verify_pss(key: &RsaPublicKey, hash: Hash, message: &[u8], signature: &[u8]) 
     };
     let key = key.clone();
     match hash {
-        Hash::Sha256 => VerifyingKey::<rsa::sha2::Sha256>::new(key).verify(message, &signature),
-        Hash::Sha384 => VerifyingKey::<rsa::sha2::Sha384>::new(key).verify(message, &signature),
-        Hash::Sha512 => VerifyingKey::<rsa::sha2::Sha512>::new(key).verify(message, &signature),
+        Hash::Sha256 => VerifyingKey::<OldSha256>::new(key).verify(message, &signature),
+        Hash::Sha384 => VerifyingKey::<OldSha384>::new(key).verify(message, &signature),
+        Hash::Sha512 => VerifyingKey::<OldSha512>::new(key).verify(message, &signature),
     }
     .is_ok()
 }
+
+/// Our hashes under the older traits that rsa 0.9 asks for.
+macro_rules! old_traits {
+    ($name:ident, $hash:ty, $size:ident) => {
+        #[derive(Clone, Default)]
+        struct $name($hash);
+
+        impl rsa_digest::OutputSizeUser for $name {
+            type OutputSize = rsa_digest::consts::$size;
+        }
+
+        impl rsa_digest::HashMarker for $name {}
+
+        impl rsa_digest::Update for $name {
+            fn update(&mut self, data: &[u8]) {
+                self.0.update(data);
+            }
+        }
+
+        impl rsa_digest::FixedOutput for $name {
+            fn finalize_into(self, out: &mut rsa_digest::Output<Self>) {
+                out.copy_from_slice(&self.0.finalize());
+            }
+        }
+
+        impl rsa_digest::Reset for $name {
+            fn reset(&mut self) {
+                self.0.reset();
+            }
+        }
+
+        impl rsa_digest::FixedOutputReset for $name {
+            fn finalize_into_reset(&mut self, out: &mut rsa_digest::Output<Self>) {
+                out.copy_from_slice(&self.0.finalize_reset());
+            }
+        }
+    };
+}
+
+old_traits!(OldSha256, Sha256, U32);
+old_traits!(OldSha384, Sha384, U48);
+old_traits!(OldSha512, Sha512, U64);
 
 #[cfg(test)]
 mod tests {
