@@ -24,7 +24,7 @@ pub struct Engine {
 pub(crate) struct Loaded {
     pub(crate) set: PolicySet,
     pub(crate) text: Text,
-    proxy: Proxy,
+    pub(crate) proxy: Proxy,
 }
 
 /// A text whose places can be shown.
@@ -177,6 +177,7 @@ fn core_setting(setting: &Setting) -> core::Setting {
         mesh: mesh.unwrap_or_default(),
         workload: workload.unwrap_or_default(),
         key_sets: key_sets.collect(),
+        is_tcp: setting.proxy.as_ref().is_some_and(|proxy| proxy.tcp),
         fetches_keys: false,
         in_plugin: false,
     }

@@ -15,7 +15,11 @@ pub(crate) fn report(
     raw_path: &[u8],
 ) -> Report {
     let decision = explanation.decision;
-    let reply = decision.reply(&loaded.set, request, who);
+    // A connection that is not HTTP is closed without an answer.
+    let is_tcp = loaded.proxy.is_tcp;
+    let reply = decision
+        .reply(&loaded.set, request, who)
+        .filter(|_| !is_tcp);
     let outcome = match (decision.verdict, decision.reason) {
         (Verdict::Allow, _) => "allow",
         (Verdict::Deny, Reason::Token(_)) => "unauthenticated",
@@ -33,7 +37,11 @@ pub(crate) fn report(
     steps.extend(explanation.steps.iter().map(|one| step(loaded, one)));
     Report {
         outcome: outcome.into(),
-        status: sent.as_ref().map_or(200, |sent| sent.status),
+        status: match &sent {
+            Some(sent) => sent.status,
+            None if decision.verdict == Verdict::Deny => 0,
+            None => 200,
+        },
         body: sent
             .as_ref()
             .map_or_else(String::new, |sent| sent.body.clone().into_owned()),
@@ -224,5 +232,6 @@ pub(crate) fn proxy(proxy: Option<&wire::Proxy>) -> normalize::Proxy {
             _ => normalize::ProxyKind::Sidecar,
         },
         path_normalization: mode.unwrap_or_default(),
+        is_tcp: proxy.tcp,
     }
 }

@@ -47,6 +47,7 @@ fn file(scenario: Scenario) -> ScenarioFile {
             kind: kind.into(),
             num_trusted_proxies,
             path_normalization: Some(scenario.proxy.path_normalization.as_str().into()),
+            tcp: scenario.proxy.is_tcp,
         },
         jwks: scenario
             .key_sets

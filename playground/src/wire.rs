@@ -71,6 +71,9 @@ wire! {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[tsify(type = "\"NONE\" | \"BASE\" | \"MERGE_SLASHES\" | \"DECODE_AND_MERGE_SLASHES\"")]
         path_normalization: Option<String>,
+        /// Whether the port is not declared as HTTP.
+        #[serde(default)]
+        tcp: bool,
     }
 
     /// A key set.
@@ -210,7 +213,7 @@ wire! {
         /// What came of it: `refused` by the proxy before any filter, `cannot-decide` without policies.
         #[tsify(type = "\"allow\" | \"deny\" | \"unauthenticated\" | \"refused\" | \"cannot-decide\"")]
         outcome: String,
-        /// 200 when the request goes on; 0 when nothing could be decided.
+        /// 200 when the request goes on; 0 when nothing could be decided, or the connection is closed.
         status: u16,
         /// The reply's body.
         body: String,

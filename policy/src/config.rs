@@ -109,6 +109,7 @@ impl Config {
             mesh: self.mesh.clone(),
             workload: self.workload.clone().unwrap_or(workload),
             key_sets: self.key_sets.clone(),
+            is_tcp: false,
             fetches_keys: true,
             in_plugin: true,
         }

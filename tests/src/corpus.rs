@@ -135,6 +135,7 @@ fn entry(name: String, path: &Path) -> Result<Entry> {
             ..scenario.workload.clone()
         },
         key_sets: key_sets.collect::<Result<_>>()?,
+        is_tcp: scenario.proxy.is_tcp,
         fetches_keys: false,
         in_plugin: false,
     };

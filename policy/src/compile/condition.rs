@@ -13,6 +13,10 @@ pub(super) fn clauses(values: &mut Values<'_>, condition: &Condition) -> Vec<Cla
         ("notValues", &condition.not_values, true),
     ];
     let mut clauses = Vec::new();
+    if values.setting.is_tcp && condition.key.text.starts_with("request.") {
+        values.has_bad_value = true;
+        return clauses;
+    }
     for (name, texts, negated) in lists {
         if !texts.is_empty()
             && let Some(test) = test(values, &condition.key, texts)

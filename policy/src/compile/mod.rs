@@ -84,6 +84,9 @@ pub struct Setting {
     pub workload: Workload,
     /// Key sets by their URI.
     pub key_sets: Vec<KeySetSource>,
+    /// Whether the port is not declared as HTTP. Conditions on requests are dropped: with their rule in ALLOW,
+    /// alone in the other actions.
+    pub is_tcp: bool,
     /// Whether key sets that are not given can be fetched.
     pub fetches_keys: bool,
     /// Whether the set runs in a plugin, which sees a request through Envoy's attributes only.
@@ -116,7 +119,7 @@ pub fn compile(resources: &Resources, setting: &Setting) -> Compiled {
         match resource {
             Resource::RequestAuthentication(resource) => {
                 authentication::check(resource, setting, &mut diagnostics);
-                if *selected {
+                if *selected && !setting.is_tcp {
                     authentications.push(resource);
                 }
             }

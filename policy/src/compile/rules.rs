@@ -58,7 +58,7 @@ pub(super) struct Values<'a> {
     pub(super) setting: &'a Setting,
     pub(super) diagnostics: &'a mut Diagnostics,
     /// Whether the rule at hand has a value that was left out.
-    has_bad_value: bool,
+    pub(super) has_bad_value: bool,
     /// Whether it has a `when` key that nobody knows.
     pub(super) has_unknown_key: bool,
 }
@@ -69,6 +69,10 @@ fn group_clauses(values: &mut Values<'_>, group: &Group) -> Box<[Clause]> {
         .fields
         .iter()
         .filter_map(|(name, texts)| {
+            if values.setting.is_tcp && HTTP_FIELDS.contains(name) {
+                values.has_bad_value = true;
+                return None;
+            }
             let positive = positive_name(name);
             let test = values.field(positive.as_deref().unwrap_or(name), texts);
             test.has_values().then(|| Clause {

@@ -15,6 +15,8 @@ pub struct Proxy {
     pub kind: ProxyKind,
     /// What is done to paths.
     pub path_normalization: PathNormalization,
+    /// Whether the port is not declared as HTTP: policies see connections only.
+    pub is_tcp: bool,
 }
 
 /// Who stands in front of the workload, which decides whom `x-forwarded-for` is believed.

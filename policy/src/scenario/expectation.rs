@@ -7,6 +7,8 @@ use crate::source::Value;
 /// What is to come of a request. `None` and empty lists are not looked at.
 #[derive(Debug, Clone, Default)]
 pub struct Expectation {
+    /// Whether the connection is closed without an answer; the rest is not looked at then.
+    pub closed: bool,
     /// 200 when the request reaches the upstream.
     pub status: u16,
     /// `namespace/name` of the policy that decided.
@@ -51,9 +53,15 @@ impl Expectation {
         decoder.known_fields(
             &object,
             &[
-                "status", "policy", "rule", "reason", "body", "headers", "upstream",
+                "closed", "status", "policy", "rule", "reason", "body", "headers", "upstream",
             ],
         );
+        if decoder.boolean(&object, "closed") == Some(true) {
+            return Some(Self {
+                closed: true,
+                ..Self::default()
+            });
+        }
         if object.field("status").is_none() {
             decoder.missing(&object, "status");
         }
@@ -74,6 +82,7 @@ impl Expectation {
             }
         }
         Some(Self {
+            closed: false,
             status,
             policy: text(decoder, "policy"),
             rule: number(decoder, &object, "rule").map(u32::from),

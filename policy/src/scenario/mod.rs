@@ -209,7 +209,10 @@ fn proxy(decoder: &mut Decoder, object: &crate::resource::Object<'_>) -> Proxy {
     else {
         return Proxy::default();
     };
-    decoder.known_fields(&object, &["kind", "numTrustedProxies", "pathNormalization"]);
+    decoder.known_fields(
+        &object,
+        &["kind", "numTrustedProxies", "pathNormalization", "tcp"],
+    );
     let kind = decoder
         .string(&object, "kind")
         .map_or_else(|| "sidecar".into(), |text| text.text);
@@ -231,6 +234,7 @@ fn proxy(decoder: &mut Decoder, object: &crate::resource::Object<'_>) -> Proxy {
             "use sidecar or gateway",
         ),
     }
+    proxy.is_tcp = decoder.boolean(&object, "tcp").unwrap_or_default();
     if let Some(text) = decoder.string(&object, "pathNormalization") {
         match PathNormalization::parse(&text.text) {
             Some(mode) => proxy.path_normalization = mode,

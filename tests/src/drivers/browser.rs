@@ -61,6 +61,7 @@ fn setting(entry: &Entry) -> Value {
             json!({ "kind": "gateway", "numTrustedProxies": trusted_proxies })
         }
     };
+    proxy["tcp"] = json!(entry.scenario.proxy.is_tcp);
     proxy["pathNormalization"] = json!(entry.scenario.proxy.path_normalization.as_str());
     let key_sets: Vec<Value> = setting
         .key_sets
@@ -140,6 +141,9 @@ fn read(entry: &Entry, result: &Value, sent: &[Sent]) -> Run {
 fn answer(report: &Value, sent: &Sent, proxy: Proxy) -> Answer {
     if let Some(error) = report["error"].as_str() {
         return Answer::Failed(error.to_owned());
+    }
+    if report["status"] == 0 && report["outcome"] == "deny" {
+        return Answer::Closed;
     }
     let reached = report["outcome"] == "allow";
     let policy = report["policy"].as_str().zip(report["rule"].as_u64());

@@ -43,6 +43,9 @@ impl Driver for EnvoyFilter {
         if entry.policies_json().is_none() {
             return Support::No("the text is no YAML, so it cannot become a plugin's JSON");
         }
+        if entry.scenario.proxy.is_tcp {
+            return Support::No("a port that is not HTTP has no HTTP filters");
+        }
         Support::Yes
     }
 
@@ -118,6 +121,9 @@ impl Driver for EnvoyNative {
     fn run(&self, entries: &[&Entry]) -> Result<Vec<Run>> {
         let filters = |entry: &Entry| {
             let (policies, mesh, workload) = for_oracle(entry)?;
+            if entry.scenario.proxy.is_tcp {
+                return oracle::network_filters(&policies, &mesh, &workload);
+            }
             let sources = entry.setting.key_sets.iter();
             let keys = sources
                 .map(|source| (source.uri.clone(), source.jwks.clone()))
@@ -280,6 +286,7 @@ fn run_corpus(
                 let name = listener_name(index, tls);
                 listeners.push(Listener {
                     peers: peers.clone(),
+                    network_filters: entry.scenario.proxy.is_tcp.then(|| filters.clone()),
                     ..listener(entry, name, filters.clone(), tls.then(|| files.clone()))
                 });
             }

@@ -126,6 +126,7 @@ fn answer(entry: &Entry, policies: &PolicySet, sent: &Sent, now: u64) -> Answer 
         Ok(outcome(policies, request, &who, decision))
     });
     match outcome {
+        Ok(Ok(outcome)) if entry.scenario.proxy.is_tcp && !outcome.reached => Answer::Closed,
         Ok(Ok(outcome)) => Answer::Got(Box::new(outcome)),
         Ok(Err(broken)) => Answer::Failed(broken),
         Err(refused) => Answer::Got(Box::new(Outcome {

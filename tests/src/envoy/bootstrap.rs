@@ -35,6 +35,8 @@ pub struct Listener {
     pub port: u16,
     /// How the client's address is found.
     pub proxy: Proxy,
+    /// The filters of a listener that does not speak HTTP, in order; `None` is one that does.
+    pub network_filters: Option<Vec<Value>>,
     /// How connections are taken, by the port that is called; `None` is every other port.
     pub peers: Vec<(Option<u16>, PeerMode)>,
     /// Fields of the HTTP connection manager that replace the harness's own.
@@ -122,10 +124,23 @@ impl Listener {
 
     /// What happens to the connections to a port.
     fn chain(&self, port: Option<u16>, mode: PeerMode) -> Value {
-        let mut chain = json!({ "filters": [{
-            "name": "envoy.filters.network.http_connection_manager",
-            "typed_config": self.connection_manager(),
-        }] });
+        let mut filters = self.network_filters.clone().unwrap_or_default();
+        filters.push(if self.network_filters.is_none() {
+            json!({
+                "name": "envoy.filters.network.http_connection_manager",
+                "typed_config": self.connection_manager(),
+            })
+        } else {
+            json!({
+                "name": "envoy.filters.network.tcp_proxy",
+                "typed_config": {
+                    "@type": "type.googleapis.com/envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
+                    "stat_prefix": "tcp",
+                    "cluster": "upstream",
+                },
+            })
+        });
+        let mut chain = json!({ "filters": filters });
         if let Some(port) = port {
             chain["filter_chain_match"]["destination_port"] = json!(port);
         }

@@ -124,6 +124,7 @@ impl Case {
                 mesh: scenario.mesh.clone(),
                 workload: scenario.workload.clone(),
                 key_sets,
+                is_tcp: false,
                 fetches_keys: false,
                 in_plugin: false,
             },

@@ -93,6 +93,21 @@ impl<'a> Attribute<'a> {
         })
     }
 
+    /// Whether only HTTP has it.
+    pub(super) fn is_http(self) -> bool {
+        matches!(
+            self,
+            Self::Host
+                | Self::Method
+                | Self::Path
+                | Self::RequestPrincipal
+                | Self::Audiences
+                | Self::Presenter
+                | Self::Header(_)
+                | Self::Claim(_)
+        )
+    }
+
     pub(super) fn half(self) -> Half {
         match self {
             Self::DestinationIp

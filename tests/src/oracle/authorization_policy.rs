@@ -7,6 +7,23 @@ use super::attribute::{Attribute, Half};
 use super::identity::TrustDomains;
 use super::resource::{Fields, Resource};
 
+/// Where a filter stands: among those of HTTP, or of a connection that is not HTTP. A connection has no
+/// attributes of requests: istiod treats conditions on them as values that it refuses (2.9).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Layer {
+    Http,
+    Network,
+}
+
+impl Layer {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Network => "network",
+        }
+    }
+}
+
 #[derive(Clone, Copy, Eq, PartialEq)]
 enum Action {
     Audit,
@@ -47,7 +64,11 @@ impl Action {
 /// # Errors
 ///
 /// A policy is misshapen, is CUSTOM, or holds a value that is not translated.
-pub(super) fn filters(policies: &[Resource<'_>], domains: &TrustDomains) -> Result<Vec<Value>> {
+pub(super) fn filters(
+    policies: &[Resource<'_>],
+    domains: &TrustDomains,
+    layer: Layer,
+) -> Result<Vec<Value>> {
     let mut filters = Vec::new();
     let mut with_action = Vec::new();
     for policy in policies {
@@ -66,7 +87,7 @@ pub(super) fn filters(policies: &[Resource<'_>], domains: &TrustDomains) -> Resu
             .iter()
             .filter(|(its, _)| *its == action)
             .map(|(_, policy)| *policy);
-        filters.extend(filter(action, policies, domains)?);
+        filters.extend(filter(action, policies, domains, layer)?);
     }
     Ok(filters)
 }
@@ -77,6 +98,7 @@ fn filter<'a>(
     action: Action,
     policies: impl Iterator<Item = &'a Resource<'a>>,
     domains: &TrustDomains,
+    layer: Layer,
 ) -> Result<Option<Value>> {
     let (mut enforced, mut dry_run) = (None, None);
     for policy in policies {
@@ -87,13 +109,17 @@ fn filter<'a>(
         };
         rules
             .get_or_insert_with(Map::new)
-            .extend(rbac_policies(policy, action, domains)?);
+            .extend(rbac_policies(policy, action, domains, layer)?);
     }
     if enforced.is_none() && dry_run.is_none() {
         return Ok(None);
     }
-    let mut config =
-        json!({"@type": "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC"});
+    let mut config = json!({
+        "@type": format!("type.googleapis.com/envoy.extensions.filters.{}.rbac.v3.RBAC", layer.name()),
+    });
+    if layer == Layer::Network {
+        config["stat_prefix"] = json!("tcp.");
+    }
     if let Some(policies) = enforced {
         config["rules"] = json!({"action": action.name(), "policies": policies});
     }
@@ -102,7 +128,7 @@ fn filter<'a>(
         config["shadow_rules_stat_prefix"] = json!(action.dry_run_prefix());
     }
     Ok(Some(
-        json!({"name": "envoy.filters.http.rbac", "typed_config": config}),
+        json!({"name": format!("envoy.filters.{}.rbac", layer.name()), "typed_config": config}),
     ))
 }
 
@@ -120,6 +146,7 @@ fn rbac_policies(
     policy: &Resource<'_>,
     action: Action,
     domains: &TrustDomains,
+    layer: Layer,
 ) -> Result<Map<String, Value>> {
     let name = |index| {
         format!(
@@ -144,6 +171,7 @@ fn rbac_policies(
             action,
             namespace: policy.namespace,
             domains,
+            layer,
         };
         if let Some(rbac_policy) = scope.rbac_policy(rule)? {
             policies.insert(name(index), rbac_policy);
@@ -157,6 +185,7 @@ struct Scope<'a> {
     action: Action,
     namespace: &'a str,
     domains: &'a TrustDomains,
+    layer: Layer,
 }
 
 /// A list of values and one of values to exclude, of one attribute. Both must hold; one that is
@@ -269,9 +298,13 @@ impl Scope<'_> {
         for (values, negate) in [(&condition.values, false), (&condition.not_values, true)] {
             let mut any = Vec::new();
             for value in values {
-                let matchers = condition
-                    .attribute
-                    .matchers(value, self.namespace, self.domains);
+                let is_unknown = self.layer == Layer::Network && condition.attribute.is_http();
+                let matchers = if is_unknown {
+                    Ok(None)
+                } else {
+                    let attribute = condition.attribute;
+                    attribute.matchers(value, self.namespace, self.domains)
+                };
                 match matchers.with_context(|| condition.at.clone())? {
                     Some(matchers) => any.extend(matchers),
                     None if self.action == Action::Allow => return Ok(None),

@@ -22,6 +22,7 @@ use std::collections::BTreeMap;
 use anyhow::{Result, bail};
 use serde_json::Value;
 
+use authorization_policy::Layer;
 use identity::TrustDomains;
 pub use peer_authentication::{PeerMode, PeerModes, peer_modes};
 use resource::{Kind, Resource};
@@ -69,22 +70,7 @@ pub fn http_filters(
     workload: &Workload,
     keys: &KeySets,
 ) -> Result<Vec<Value>> {
-    if workload
-        .labels
-        .get("gateway.istio.io/managed")
-        .is_some_and(|by| by == "istio.io-mesh-controller")
-    {
-        bail!(
-            "waypoints are not translated: the workload has the label `gateway.istio.io/managed`"
-        );
-    }
-    let mut attached = Vec::new();
-    for resource in resource::security_resources(resources)? {
-        if attaches(&resource, mesh, workload)? {
-            attached.push(resource);
-        }
-    }
-    attached.retain(|resource| resource.kind != Kind::PeerAuthentication);
+    let attached = attached(resources, mesh, workload)?;
     let (mut authentications, policies): (Vec<_>, Vec<_>) = attached
         .into_iter()
         .partition(|resource| resource.kind == Kind::RequestAuthentication);
@@ -108,8 +94,50 @@ pub fn http_filters(
     filters.extend(authorization_policy::filters(
         &policies,
         &TrustDomains::of(mesh),
+        Layer::Http,
     )?);
     Ok(filters)
+}
+
+/// The network filters for a port of `workload` that is not declared as HTTP, without what passes the
+/// connection on: RBAC as above, where conditions on requests are dropped.
+///
+/// # Errors
+///
+/// As above.
+pub fn network_filters(
+    resources: &[Value],
+    mesh: &Mesh,
+    workload: &Workload,
+) -> Result<Vec<Value>> {
+    let mut policies = attached(resources, mesh, workload)?;
+    policies.retain(|resource| resource.kind == Kind::AuthorizationPolicy);
+    authorization_policy::filters(&policies, &TrustDomains::of(mesh), Layer::Network)
+}
+
+/// The resources that attach to the workload, but those about its peers.
+fn attached<'r>(
+    resources: &'r [Value],
+    mesh: &Mesh,
+    workload: &Workload,
+) -> Result<Vec<Resource<'r>>> {
+    if workload
+        .labels
+        .get("gateway.istio.io/managed")
+        .is_some_and(|by| by == "istio.io-mesh-controller")
+    {
+        bail!(
+            "waypoints are not translated: the workload has the label `gateway.istio.io/managed`"
+        );
+    }
+    let mut attached = Vec::new();
+    for resource in resource::security_resources(resources)? {
+        if attaches(&resource, mesh, workload)? {
+            attached.push(resource);
+        }
+    }
+    attached.retain(|resource| resource.kind != Kind::PeerAuthentication);
+    Ok(attached)
 }
 
 const GATEWAY_NAME: &str = "gateway.networking.k8s.io/gateway-name";
