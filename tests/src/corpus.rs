@@ -117,7 +117,8 @@ fn entry(name: String, path: &Path) -> Result<Entry> {
     } else {
         scenario.policies.clone()
     };
-    let key_sets = scenario.key_sets.iter().map(|spec| {
+    let given = scenario.key_sets.iter().filter(|spec| !spec.unreachable);
+    let key_sets = given.map(|spec| {
         let jwks = match &spec.jwks {
             Some(jwks) => jwks.clone(),
             None => public_jwks(&spec.keys.iter().map(String::as_str).collect::<Vec<_>>())?,
@@ -136,7 +137,7 @@ fn entry(name: String, path: &Path) -> Result<Entry> {
         },
         key_sets: key_sets.collect::<Result<_>>()?,
         is_tcp: scenario.proxy.is_tcp,
-        fetches_keys: false,
+        fetches_keys: scenario.key_sets.iter().any(|spec| spec.unreachable),
         in_plugin: false,
     };
     Ok(Entry {

@@ -19,7 +19,7 @@ const MAX_SKIPPED: [(&str, usize); 5] = [
     // What it adds to envoy-filter is the other way to verify signatures.
     ("envoy-builtin", 125),
     ("envoy-native", 20),
-    ("browser", 0),
+    ("browser", 1),
 ];
 
 /// Why Istio's answer to a refused peer is none.

@@ -56,6 +56,8 @@ pub struct KeySetSpec {
     pub keys: Vec<String>,
     /// The key set as text; `None` makes it of `keys`.
     pub jwks: Option<String>,
+    /// Whether the proxy fetches the key set and nobody answers.
+    pub unreachable: bool,
 }
 
 /// A request and what is to come of it.
@@ -255,7 +257,7 @@ fn key_sets(decoder: &mut Decoder, object: &crate::resource::Object<'_>) -> Vec<
         let Some(object) = decoder.object(&field) else {
             continue;
         };
-        decoder.known_fields(&object, &["uri", "keys", "jwks"]);
+        decoder.known_fields(&object, &["uri", "keys", "jwks", "unreachable"]);
         let Some(uri) = decoder.required_string(&object, "uri") else {
             continue;
         };
@@ -267,6 +269,7 @@ fn key_sets(decoder: &mut Decoder, object: &crate::resource::Object<'_>) -> Vec<
                 .map(|text| text.text)
                 .collect(),
             jwks: decoder.string(&object, "jwks").map(|text| text.text),
+            unreachable: decoder.boolean(&object, "unreachable").unwrap_or_default(),
         });
     }
     specs

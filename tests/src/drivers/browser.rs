@@ -19,7 +19,10 @@ impl Driver for Browser {
         "browser"
     }
 
-    fn supports(&self, _: &Entry) -> Support {
+    fn supports(&self, entry: &Entry) -> Support {
+        if entry.setting.fetches_keys {
+            return Support::No("the page fetches nothing");
+        }
         Support::Yes
     }
 

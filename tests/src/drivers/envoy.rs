@@ -126,7 +126,15 @@ impl Driver for EnvoyNative {
             }
             let sources = entry.setting.key_sets.iter();
             let keys = sources
-                .map(|source| (source.uri.clone(), source.jwks.clone()))
+                .map(|source| (source.uri.clone(), Some(source.jwks.clone())))
+                .chain(
+                    entry
+                        .scenario
+                        .key_sets
+                        .iter()
+                        .filter(|spec| spec.unreachable)
+                        .map(|spec| (spec.uri.clone(), None)),
+                )
                 .collect();
             oracle::http_filters(&policies, &mesh, &workload, &keys)
         };

@@ -48,8 +48,8 @@ pub struct Workload {
 }
 
 /// Key sets (JSON text) by `jwksUri`. A URI that is absent stands for an endpoint that istiod
-/// cannot reach.
-pub type KeySets = BTreeMap<String, String>;
+/// cannot reach, and one without a text for an endpoint that Envoy is to ask, and cannot reach.
+pub type KeySets = BTreeMap<String, Option<String>>;
 
 /// The HTTP filters for `workload`, as JSON of Envoy's `HttpFilter`, in filter order and without
 /// the router: `jwt_authn`, then RBAC for AUDIT, DENY and ALLOW, each only if a resource asks for

@@ -107,10 +107,11 @@ fn provider(rule: &Fields<'_>, keys: &KeySets, gateway: bool) -> Result<Value> {
     }
     let mut space_delimited = BTreeSet::from(["permission", "scope"]);
     space_delimited.extend(rule.texts("spaceDelimitedClaims")?);
+    let (source, keys) = key_source(rule, keys)?;
     Ok(json!({
+        source: keys,
         "issuer": rule.text("issuer")?.unwrap_or_default(),
         "audiences": rule.texts("audiences")?,
-        "local_jwks": {"inline_string": key_set(rule, keys)?},
         "forward": rule.flag("forwardOriginalToken")?,
         "forward_payload_header": rule.text("outputPayloadToHeader")?.unwrap_or_default(),
         "claim_to_headers": claim_to_headers,
@@ -135,11 +136,12 @@ const UNREACHABLE: &str = concat!(
     r#""}]}"#,
 );
 
-/// The key set that istiod inlines: `jwks` verbatim, or what `jwksUri` answers if that is a key set
+/// Where Envoy has the keys from. The key set that istiod inlines: `jwks` verbatim, or what `jwksUri` answers if that is a key set
 /// at all (1.5).
-fn key_set<'a>(rule: &Fields<'a>, keys: &'a KeySets) -> Result<&'a str> {
+fn key_source(rule: &Fields<'_>, keys: &KeySets) -> Result<(&'static str, Value)> {
+    let inline = |jwks: &str| ("local_jwks", json!({"inline_string": jwks}));
     if let Some(jwks) = rule.text("jwks")?.filter(|jwks| !jwks.is_empty()) {
-        return Ok(jwks);
+        return Ok(inline(jwks));
     }
     let uri = rule
         .text("jwksUri")?
@@ -151,8 +153,15 @@ fn key_set<'a>(rule: &Fields<'a>, keys: &'a KeySets) -> Result<&'a str> {
             rule.at
         );
     }
-    let answer = keys.get(uri).filter(|answer| {
+    let is_key_set = |answer: &&String| {
         serde_json::from_str::<Value>(answer).is_ok_and(|document| document["keys"].is_array())
-    });
-    Ok(answer.map_or(UNREACHABLE, String::as_str))
+    };
+    Ok(match keys.get(uri) {
+        Some(None) => (
+            "remote_jwks",
+            json!({"http_uri": {"uri": uri, "cluster": "nowhere", "timeout": "1s"}}),
+        ),
+        Some(Some(answer)) => inline(Some(answer).filter(is_key_set).map_or(UNREACHABLE, |it| it)),
+        None => inline(UNREACHABLE),
+    })
 }
