@@ -119,10 +119,7 @@ impl Config {
 /// `mesh`, each field with Istio's default.
 pub(crate) fn mesh(decoder: &mut Decoder, object: &Object<'_>) -> Mesh {
     let mut mesh = Mesh::default();
-    let Some(object) = object
-        .field("mesh")
-        .and_then(|field| decoder.object(&field))
-    else {
+    let Some(object) = decoder.inner(object, "mesh") else {
         return mesh;
     };
     decoder.known_fields(
@@ -143,19 +140,13 @@ pub(crate) fn mesh(decoder: &mut Decoder, object: &Object<'_>) -> Mesh {
     if let Some(is_there) = decoder.boolean(&object, "validatingWebhook") {
         mesh.validating_webhook = is_there;
     }
-    mesh.trust_domain_aliases = decoder
-        .strings(&object, "trustDomainAliases")
-        .into_iter()
-        .map(|text| text.text)
-        .collect();
+    mesh.trust_domain_aliases = decoder.plain_strings(&object, "trustDomainAliases");
     mesh
 }
 
 /// `workload`; `None` if it is absent.
 pub(crate) fn workload(decoder: &mut Decoder, object: &Object<'_>) -> Option<Workload> {
-    let object = object
-        .field("workload")
-        .and_then(|field| decoder.object(&field))?;
+    let object = decoder.inner(object, "workload")?;
     decoder.known_fields(&object, &["namespace", "labels", "gateway"]);
     if object.field("namespace").is_none() {
         decoder.missing(&object, "namespace");

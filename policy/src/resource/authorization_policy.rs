@@ -178,10 +178,11 @@ fn action(decoder: &mut Decoder, spec: &Object<'_>) -> Option<Action> {
             return None;
         }
         Some(other) => {
-            decoder.error(
+            decoder.refuse(
                 Code::UnknownEnumValue,
                 &spec.at().key("action"),
-                format!("`{other}` is not an action"),
+                &other,
+                "an action",
                 "use ALLOW, DENY or AUDIT",
             );
             return None;
@@ -230,10 +231,11 @@ fn dry_run(decoder: &mut Decoder, metadata: &Metadata, action: Action) -> bool {
         }
         "0" | "f" | "F" | "false" | "FALSE" | "False" => false,
         other => {
-            decoder.error(
+            decoder.refuse(
                 Code::InvalidDryRun,
                 &at,
-                format!("`{other}` is not a boolean"),
+                &other,
+                "a boolean",
                 "use \"true\" or \"false\"",
             );
             false

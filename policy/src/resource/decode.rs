@@ -85,6 +85,18 @@ impl Decoder {
         self.report(code, Severity::Error, path, message, Some(help));
     }
 
+    /// Reports that `text` is not `what`, such as `a port`.
+    pub fn refuse(
+        &mut self,
+        code: Code,
+        at: &FieldPath,
+        text: &dyn std::fmt::Display,
+        what: &str,
+        help: &str,
+    ) {
+        self.error(code, at, format!("`{text}` is not {what}"), help);
+    }
+
     fn report_at(
         &mut self,
         code: Code,
@@ -125,6 +137,12 @@ impl Decoder {
             self.wrong_type(field, "an object");
             None
         }
+    }
+
+    /// The object under `key`; `None` if it is absent.
+    pub fn inner<'n>(&mut self, object: &Object<'n>, key: &str) -> Option<Object<'n>> {
+        let field = object.field(key)?;
+        self.object(&field)
     }
 
     /// Reports every field of `object` that is not in `known`.
@@ -189,6 +207,11 @@ impl Decoder {
     pub fn string(&mut self, object: &Object<'_>, key: &str) -> Option<Text> {
         let field = object.field(key)?;
         self.text(&field)
+    }
+
+    /// [`Self::string`] without its place.
+    pub fn plain_string(&mut self, object: &Object<'_>, key: &str) -> Option<String> {
+        self.string(object, key).map(|text| text.text)
     }
 
     /// The field as a string.
@@ -271,6 +294,12 @@ impl Decoder {
             }
         }
         texts
+    }
+
+    /// [`Self::strings`] without their places.
+    pub fn plain_strings(&mut self, object: &Object<'_>, key: &str) -> Vec<String> {
+        let texts = self.strings(object, key);
+        texts.into_iter().map(|text| text.text).collect()
     }
 
     /// The object of strings under `key`; `None` if it is absent.

@@ -55,10 +55,11 @@ impl MutualTlsMode {
         };
         let found = ALL.into_iter().find(|mode| mode.as_str() == text.text);
         if found.is_none() {
-            decoder.error(
+            decoder.refuse(
                 Code::UnknownEnumValue,
                 &text.at,
-                format!("`{}` is not a mode", text.text),
+                &text.text,
+                "a mode",
                 "use UNSET, DISABLE, PERMISSIVE or STRICT",
             );
         }
@@ -119,10 +120,11 @@ fn port_level(
     let mode = MutualTlsMode::decode(decoder, &mutual_tls);
     match port.parse() {
         Ok(0) | Err(_) => {
-            decoder.error(
+            decoder.refuse(
                 Code::InvalidPort,
                 &field.at,
-                format!("`{port}` is not a port"),
+                &port,
+                "a port",
                 "write the workload's port, from 1 to 65535",
             );
             None

@@ -139,10 +139,11 @@ impl JwtRule {
                 "OPTIONAL" | "REQUIRED" | "PRESENCE_UNSPECIFIED"
             )
         {
-            decoder.error(
+            decoder.refuse(
                 Code::UnknownEnumValue,
                 &presence.at,
-                format!("`{}` is not a presence", presence.text),
+                &presence.text,
+                "a presence",
                 "use OPTIONAL or REQUIRED",
             );
         } else if object.field("presence").is_some() {
@@ -165,15 +166,14 @@ impl JwtRule {
         {
             output_claim_to_headers.extend(claim_to_header(decoder, &field));
         }
-        let texts = |texts: Vec<Text>| texts.into_iter().map(|text| text.text).collect::<Vec<_>>();
         Some(Self {
             at: field.at.clone(),
             issuer: issuer.map(|text| text.text).unwrap_or_default(),
-            audiences: texts(decoder.strings(&object, "audiences")),
+            audiences: decoder.plain_strings(&object, "audiences"),
             keys,
             from_headers,
-            from_params: texts(decoder.strings(&object, "fromParams")),
-            from_cookies: texts(decoder.strings(&object, "fromCookies")),
+            from_params: decoder.plain_strings(&object, "fromParams"),
+            from_cookies: decoder.plain_strings(&object, "fromCookies"),
             output_payload_to_header: decoder
                 .string(&object, "outputPayloadToHeader")
                 .and_then(|text| header_name(decoder, text)),
@@ -181,7 +181,7 @@ impl JwtRule {
             forward_original_token: decoder
                 .boolean(&object, "forwardOriginalToken")
                 .unwrap_or(false),
-            space_delimited_claims: texts(decoder.strings(&object, "spaceDelimitedClaims")),
+            space_delimited_claims: decoder.plain_strings(&object, "spaceDelimitedClaims"),
         })
     }
 }
@@ -207,13 +207,11 @@ fn key_source(decoder: &mut Decoder, object: &Object<'_>, issuer: Option<&Text>)
         (None, Some(uri)) if is_web_url(&uri.text) => KeySource::Uri(uri),
         (None, None) => KeySource::Discovery,
         (None, Some(uri)) => {
-            decoder.error(
+            decoder.refuse(
                 Code::InvalidUrl,
                 &uri.at,
-                format!(
-                    "`{}` is not an http or https URL of at most 2048 characters",
-                    uri.text
-                ),
+                &uri.text,
+                "an http or https URL of at most 2048 characters",
                 "give the URL of the key set",
             );
             KeySource::Refused
@@ -261,13 +259,11 @@ fn check_timeout(decoder: &mut Decoder, object: &Object<'_>) {
             && (whole.bytes().any(|byte| byte != b'0') || fraction.bytes().any(|byte| byte != b'0'))
     });
     if !is_right {
-        decoder.error(
+        decoder.refuse(
             Code::InvalidValue,
             &timeout.at,
-            format!(
-                "`{}` is not a duration of whole milliseconds, at least 1 ms",
-                timeout.text
-            ),
+            &timeout.text,
+            "a duration of whole milliseconds, at least 1 ms",
             "write seconds, such as `5s` or `0.5s`",
         );
     }
@@ -277,10 +273,7 @@ fn jwt_header(decoder: &mut Decoder, field: &Field<'_>) -> Option<JwtHeader> {
     let object = decoder.object(field)?;
     decoder.known_fields(&object, &["name", "prefix"]);
     let name = decoder.required_string(&object, "name")?;
-    let prefix = decoder
-        .string(&object, "prefix")
-        .map(|text| text.text)
-        .unwrap_or_default();
+    let prefix = decoder.plain_string(&object, "prefix").unwrap_or_default();
     header_name(decoder, name).map(|name| JwtHeader { name, prefix })
 }
 
@@ -300,13 +293,11 @@ fn claim_to_header(decoder: &mut Decoder, field: &Field<'_>) -> Option<ClaimToHe
     }
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
     if !header.text.is_empty() && !header.text.bytes().all(is_plain) {
-        decoder.error(
+        decoder.refuse(
             Code::InvalidHeaderName,
             &header.at,
-            format!(
-                "`{}` is not a header name of letters, digits, `-` and `_`",
-                header.text
-            ),
+            &header.text,
+            "a header name of letters, digits, `-` and `_`",
             "choose another name",
         );
         return None;
@@ -331,10 +322,11 @@ fn header_name(decoder: &mut Decoder, name: Text) -> Option<String> {
     } else if name.text.bytes().all(is_token) {
         Some(name.text)
     } else {
-        decoder.error(
+        decoder.refuse(
             Code::InvalidHeaderName,
             &name.at,
-            format!("`{}` is not a header name", name.text),
+            &name.text,
+            "a header name",
             "use letters, digits and `-`",
         );
         None

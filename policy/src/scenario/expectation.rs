@@ -66,13 +66,9 @@ impl Expectation {
             decoder.missing(&object, "status");
         }
         let status = number(decoder, &object, "status")?;
-        let text =
-            |decoder: &mut Decoder, key: &str| decoder.string(&object, key).map(|text| text.text);
+        let text = |decoder: &mut Decoder, key: &str| decoder.plain_string(&object, key);
         let mut headers = Vec::new();
-        if let Some(map) = object
-            .field("headers")
-            .and_then(|field| decoder.object(&field))
-        {
+        if let Some(map) = decoder.inner(&object, "headers") {
             for (name, field) in map.fields() {
                 let value = match field.node.value {
                     Value::Null => None,
@@ -101,10 +97,11 @@ fn number(decoder: &mut Decoder, object: &Object<'_>, key: &str) -> Option<u16> 
     let number = decoder.number(object, key)?;
     let value = whole(number);
     if value.is_none() {
-        decoder.error(
+        decoder.refuse(
             Code::InvalidValue,
             &object.at().key(key),
-            format!("`{number}` is not a whole number"),
+            &number,
+            "a whole number",
             "write a whole number",
         );
     }
@@ -118,10 +115,7 @@ impl Upstream {
         };
         decoder.known_fields(&object, &["path", "headers"]);
         let mut headers = Vec::new();
-        if let Some(map) = object
-            .field("headers")
-            .and_then(|field| decoder.object(&field))
-        {
+        if let Some(map) = decoder.inner(&object, "headers") {
             for (name, field) in map.fields() {
                 let lines = match field.node.value {
                     Value::Null => Vec::new(),
@@ -131,7 +125,7 @@ impl Upstream {
             }
         }
         Self {
-            path: decoder.string(&object, "path").map(|text| text.text),
+            path: decoder.plain_string(&object, "path"),
             headers,
         }
     }
@@ -142,8 +136,7 @@ impl ExpectedDiagnostic {
         let object = decoder.object(field)?;
         decoder.known_fields(&object, &["code", "severity", "resource", "path"]);
         let code = decoder.required_string(&object, "code")?.text;
-        let text =
-            |decoder: &mut Decoder, key: &str| decoder.string(&object, key).map(|text| text.text);
+        let text = |decoder: &mut Decoder, key: &str| decoder.plain_string(&object, key);
         Some(Self {
             code,
             severity: text(decoder, "severity").unwrap_or_else(|| "error".into()),

@@ -129,10 +129,11 @@ impl Scenario {
             Some(text) => {
                 let time = parse_time(&text.text);
                 if time.is_none() {
-                    decoder.error(
+                    decoder.refuse(
                         Code::InvalidValue,
                         &text.at,
-                        format!("`{}` is not a time", text.text),
+                        &text.text,
+                        "a time",
                         "write it as 2026-01-01T00:00:00Z",
                     );
                 }
@@ -205,10 +206,7 @@ fn case(decoder: &mut Decoder, field: &Field<'_>) -> Option<Case> {
 }
 
 fn proxy(decoder: &mut Decoder, object: &crate::resource::Object<'_>) -> Proxy {
-    let Some(object) = object
-        .field("proxy")
-        .and_then(|field| decoder.object(&field))
-    else {
+    let Some(object) = decoder.inner(object, "proxy") else {
         return Proxy::default();
     };
     decoder.known_fields(
@@ -229,10 +227,11 @@ fn proxy(decoder: &mut Decoder, object: &crate::resource::Object<'_>) -> Proxy {
                 trusted_proxies: whole(trusted).unwrap_or_default(),
             };
         }
-        _ => decoder.error(
+        _ => decoder.refuse(
             Code::UnknownEnumValue,
             &object.at().key("kind"),
-            format!("`{kind}` is not a kind of proxy"),
+            &kind,
+            "a kind of proxy",
             "use sidecar or gateway",
         ),
     }
@@ -240,10 +239,11 @@ fn proxy(decoder: &mut Decoder, object: &crate::resource::Object<'_>) -> Proxy {
     if let Some(text) = decoder.string(&object, "pathNormalization") {
         match PathNormalization::parse(&text.text) {
             Some(mode) => proxy.path_normalization = mode,
-            None => decoder.error(
+            None => decoder.refuse(
                 Code::UnknownEnumValue,
                 &text.at,
-                format!("`{}` is not a path normalization", text.text),
+                &text.text,
+                "a path normalization",
                 "use NONE, BASE, MERGE_SLASHES or DECODE_AND_MERGE_SLASHES",
             ),
         }
@@ -263,12 +263,8 @@ fn key_sets(decoder: &mut Decoder, object: &crate::resource::Object<'_>) -> Vec<
         };
         specs.push(KeySetSpec {
             uri: uri.text,
-            keys: decoder
-                .strings(&object, "keys")
-                .into_iter()
-                .map(|text| text.text)
-                .collect(),
-            jwks: decoder.string(&object, "jwks").map(|text| text.text),
+            keys: decoder.plain_strings(&object, "keys"),
+            jwks: decoder.plain_string(&object, "jwks"),
             unreachable: decoder.boolean(&object, "unreachable").unwrap_or_default(),
         });
     }

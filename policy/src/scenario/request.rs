@@ -151,14 +151,15 @@ impl RequestSpec {
                 *value = text.text;
             }
         }
-        request.sni = decoder.string(&object, "sni").map(|text| text.text);
+        request.sni = decoder.plain_string(&object, "sni");
         if let Some(port) = decoder.number(&object, "destinationPort") {
             match whole(port) {
                 Some(port) => request.destination_port = port,
-                None => decoder.error(
+                None => decoder.refuse(
                     Code::InvalidPort,
                     &object.at().key("destinationPort"),
-                    format!("`{port}` is not a port"),
+                    &port,
+                    "a port",
                     "write a number from 0 to 65535",
                 ),
             }
@@ -166,18 +167,16 @@ impl RequestSpec {
         if let Some(at) = decoder.string(&object, "at") {
             match duration(&at.text) {
                 Some(seconds) => request.at = seconds,
-                None => decoder.error(
+                None => decoder.refuse(
                     Code::InvalidValue,
                     &at.at,
-                    format!("`{}` is not a time span", at.text),
+                    &at.text,
+                    "a time span",
                     "write `+65s`, `+2m` or `+1h`",
                 ),
             }
         }
-        if let Some(headers) = object
-            .field("headers")
-            .and_then(|field| decoder.object(&field))
-        {
+        if let Some(headers) = decoder.inner(&object, "headers") {
             for (name, field) in headers.fields() {
                 for value in values(decoder, &field) {
                     request.headers.push((name.to_owned(), value));
@@ -277,8 +276,7 @@ fn token(decoder: &mut Decoder, field: &Field<'_>) -> Option<Token> {
             "cookie",
         ],
     );
-    let text =
-        |decoder: &mut Decoder, key: &str| decoder.string(&object, key).map(|text| text.text);
+    let text = |decoder: &mut Decoder, key: &str| decoder.plain_string(&object, key);
     let place = match (
         text(decoder, "header"),
         text(decoder, "param"),
@@ -312,7 +310,7 @@ fn source(decoder: &mut Decoder, object: &Object<'_>) -> Option<TokenSource> {
         return Some(TokenSource::Raw(raw.text));
     }
     let key = decoder.required_string(object, "key")?.text;
-    let signature = decoder.string(object, "signature").map(|text| text.text);
+    let signature = decoder.plain_string(object, "signature");
     if object.names("rawHeader") || object.names("rawPayload") {
         return Some(TokenSource::Forged {
             key,
@@ -322,7 +320,7 @@ fn source(decoder: &mut Decoder, object: &Object<'_>) -> Option<TokenSource> {
         });
     }
     let key_id = if object.names("kid") {
-        decoder.string(object, "kid").map(|text| text.text)
+        decoder.plain_string(object, "kid")
     } else {
         Some(key.clone())
     };
@@ -345,13 +343,8 @@ fn certificate(decoder: &mut Decoder, field: &Field<'_>) -> Option<Certificate> 
     }
     let object = decoder.object(field)?;
     decoder.known_fields(&object, &["uri", "dns", "subject"]);
-    let texts = |decoder: &mut Decoder, key: &str| -> Vec<String> {
-        decoder
-            .strings(&object, key)
-            .into_iter()
-            .map(|text| text.text)
-            .collect()
-    };
+    let texts =
+        |decoder: &mut Decoder, key: &str| -> Vec<String> { decoder.plain_strings(&object, key) };
     let uri = texts(decoder, "uri");
     let dns = texts(decoder, "dns");
     let mut subject = Vec::new();
