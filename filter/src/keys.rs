@@ -26,6 +26,7 @@ pub(crate) struct Source {
     /// The question that is under way.
     asking: RefCell<Option<Question>>,
     is_stale: Cell<bool>,
+    strict: bool,
 }
 
 struct Question {
@@ -47,7 +48,7 @@ pub(crate) enum News {
 }
 
 impl Source {
-    pub(crate) fn new(location: KeyLocation, clusters: &[(String, String)]) -> Self {
+    pub(crate) fn new(location: KeyLocation, clusters: &[(String, String)], strict: bool) -> Self {
         Self {
             uri: location.uri(),
             location,
@@ -55,6 +56,7 @@ impl Source {
             seen: Cell::default(),
             asking: RefCell::default(),
             is_stale: Cell::default(),
+            strict,
         }
     }
 
@@ -108,7 +110,7 @@ impl Source {
             self.is_stale.set(false);
             let keys = host::shared_data(&self.body_name())
                 .ok()
-                .and_then(|(body, _)| KeySet::parse(&body).ok());
+                .and_then(|(body, _)| KeySet::parse(&body, self.strict).ok());
             return News::Keys(keys.map(Arc::new));
         }
         if record.failures == seen.failures {
@@ -202,7 +204,7 @@ impl Source {
                     self.fail(now, metrics, &what, "give `jwksUri` in the rule");
                 }
             }
-            Ok(body) => match KeySet::parse(&body) {
+            Ok(body) => match KeySet::parse(&body, self.strict) {
                 Err(error) => self.fail(now, metrics, &error.to_string(), ""),
                 Ok(_) => self.keep(&body, now, metrics),
             },

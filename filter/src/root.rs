@@ -289,7 +289,7 @@ impl RootContext for Root {
         let locations = set.key_locations();
         let sources = locations
             .into_iter()
-            .map(|location| Source::new(location, &config.clusters));
+            .map(|location| Source::new(location, &config.clusters, config.tokens.is_strict()));
         *self.plugin.sources.borrow_mut() = sources.collect();
         let gate = Gate::new(set, whose, metrics, config.signature_cache);
         *self.plugin.gate.borrow_mut() = Some(Rc::new(gate));

@@ -1,6 +1,6 @@
 use std::net::IpAddr;
 
-use portcullis_policy::compile::{self as core, KeySetSource};
+use portcullis_policy::compile::{self as core, KeySetSource, TokenMode};
 use portcullis_policy::crypto::RustVerifier;
 use portcullis_policy::diagnostic::Location;
 use portcullis_policy::normalize::{Incoming, Proxy, ProxyKind};
@@ -179,6 +179,12 @@ fn core_setting(setting: &Setting) -> core::Setting {
         key_sets: key_sets.collect(),
         is_tcp: setting.proxy.as_ref().is_some_and(|proxy| proxy.tcp),
         fetches_keys: false,
+        tokens: match setting.tokens.as_deref() {
+            None | Some("envoy") => TokenMode::Envoy,
+            Some(_) => TokenMode::Strict {
+                token_type: setting.token_type.clone(),
+            },
+        },
         in_plugin: false,
     }
 }

@@ -32,6 +32,13 @@ wire! {
         /// The key set behind each `jwksUri`.
         #[serde(default)]
         jwks: Vec<KeySetSource>,
+        /// How strictly tokens and keys are read; absent is `envoy`.
+        #[serde(default)]
+        #[tsify(type = "\"envoy\" | \"strict\"")]
+        tokens: Option<String>,
+        /// What a token's `typ` must be in strict mode; absent does not look at it.
+        #[serde(default)]
+        token_type: Option<String>,
     }
 
     /// What holds for the whole mesh.

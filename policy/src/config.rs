@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::compile::{KeySetSource, Mesh, Setting, Workload};
+use crate::compile::{KeySetSource, Mesh, Setting, TokenMode, Workload};
 use crate::crypto::CacheLimits;
 use crate::diagnostic::{Code, Diagnostic, Location, Severity};
 use crate::resource::{Decoder, Field, Object, Resources};
@@ -25,6 +25,8 @@ pub struct Config {
     pub signatures: Signatures,
     /// `signatureCache`
     pub signature_cache: CacheLimits,
+    /// `tokens`
+    pub tokens: TokenMode,
 }
 
 /// Whose code verifies signatures.
@@ -53,6 +55,7 @@ impl Config {
                     "jwks",
                     "signatures",
                     "signatureCache",
+                    "tokens",
                     "extensionProviders",
                 ],
             );
@@ -67,6 +70,7 @@ impl Config {
             config.key_sets = key_sets(&mut decoder, &object, &mut config.clusters);
             config.signatures = signatures(&mut decoder, &object);
             config.signature_cache = signature_cache(&mut decoder, &object);
+            config.tokens = tokens(&mut decoder, &object).unwrap_or_default();
             if let Some(field) = object.field("extensionProviders")
                 && !matches!(&field.node.value, Value::Sequence(items) if items.is_empty())
             {
@@ -111,6 +115,7 @@ impl Config {
             key_sets: self.key_sets.clone(),
             is_tcp: false,
             fetches_keys: true,
+            tokens: self.tokens.clone(),
             in_plugin: true,
         }
     }
@@ -164,6 +169,38 @@ pub(crate) fn workload(decoder: &mut Decoder, object: &Object<'_>) -> Option<Wor
         labels,
         is_gateway,
     })
+}
+
+/// `tokens`: the mode alone, or an object with `mode`, and for strict mode `typ`; `None` if it is absent or
+/// refused.
+pub(crate) fn tokens(decoder: &mut Decoder, object: &Object<'_>) -> Option<TokenMode> {
+    let field = object.field("tokens")?;
+    let mut token_type = None;
+    let mode = if let Value::Mapping(_) = field.node.value {
+        let object = decoder.object(&field)?;
+        let mode = decoder.required_string(&object, "mode")?;
+        if mode.text == "envoy" {
+            decoder.known_fields(&object, &["mode"]);
+        } else {
+            decoder.known_fields(&object, &["mode", "typ"]);
+            token_type = decoder.filled_string(&object, "typ").map(|typ| typ.text);
+        }
+        mode
+    } else {
+        decoder.text(&field)?
+    };
+    match mode.text.as_str() {
+        "envoy" => return Some(TokenMode::Envoy),
+        "strict" => return Some(TokenMode::Strict { token_type }),
+        other => decoder.refuse(
+            Code::UnknownEnumValue,
+            &mode.at,
+            &other,
+            "a way to read tokens",
+            "use envoy or strict",
+        ),
+    }
+    None
 }
 
 fn signatures(decoder: &mut Decoder, object: &Object<'_>) -> Signatures {
@@ -344,6 +381,63 @@ mod tests {
             ["preflight-is-denied"]
         );
         assert_eq!(codes(policy), ["no-authentication"]);
+    }
+
+    #[test]
+    fn tokens_are_read_in_one_of_two_ways() {
+        let mode = |tokens: &str| {
+            let json = format!(r#"{{"policies":[],"tokens":{tokens}}}"#);
+            let config = Config::read(&from_json(json.as_bytes()).unwrap());
+            assert!(config.resources.diagnostics.is_empty(), "{tokens}");
+            config.setting(Workload::default()).tokens
+        };
+        let strict = |token_type: Option<&str>| TokenMode::Strict {
+            token_type: token_type.map(str::to_owned),
+        };
+        for tokens in ["null", r#""envoy""#, r#"{"mode":"envoy"}"#] {
+            assert_eq!(mode(tokens), TokenMode::Envoy, "{tokens}");
+        }
+        assert_eq!(mode(r#""strict""#), strict(None));
+        assert_eq!(mode(r#"{"mode":"strict"}"#), strict(None));
+        assert_eq!(
+            mode(r#"{"mode":"strict","typ":"at+jwt"}"#),
+            strict(Some("at+jwt"))
+        );
+        for (tokens, expected) in [
+            (
+                r#""Strict""#,
+                "error[unknown-enum-value]: tokens: `Strict` is not a way to read tokens",
+            ),
+            (
+                r#"{"mode":"lax"}"#,
+                "error[unknown-enum-value]: tokens.mode: `lax` is not a way to read tokens",
+            ),
+            (
+                "true",
+                "error[wrong-type]: tokens: expected a string, found a boolean",
+            ),
+            (
+                r#"{"typ":"at+jwt"}"#,
+                "error[missing-field]: tokens.mode: `mode` is missing",
+            ),
+            (
+                r#"{"mode":"envoy","typ":"at+jwt"}"#,
+                "error[unknown-field]: tokens.typ: `typ` is not a field here",
+            ),
+            (
+                r#"{"mode":"strict","type":"at+jwt"}"#,
+                "error[unknown-field]: tokens.type: `type` is not a field here",
+            ),
+            (
+                r#"{"mode":"strict","typ":""}"#,
+                "error[empty-value]: tokens.typ: `typ` is empty",
+            ),
+        ] {
+            check(
+                &format!(r#"{{"policies":[],"tokens":{tokens}}}"#),
+                &[expected],
+            );
+        }
     }
 
     #[test]

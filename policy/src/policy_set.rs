@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::authenticate::KeySet;
+use crate::authenticate::{KeySet, TokenMode};
 use crate::diagnostic::{Location, ResourceId};
 use crate::matcher::{Cidr, PathTemplate, PeerNameMatcher, RequestPrincipalMatcher, StringMatcher};
 use crate::remote_keys::KeyLocation;
@@ -15,6 +15,8 @@ use crate::source::FieldPath;
 pub struct PolicySet {
     /// What `PeerAuthentication`s ask of the connection.
     pub(crate) peer: Option<PeerModes>,
+    /// How tokens are read; the key sets of the providers were read so too.
+    pub(crate) tokens: TokenMode,
     pub(crate) providers: Box<[Provider]>,
     /// Every header that a rule writes a payload or a claim to, lower case: a client's own are removed.
     pub(crate) output_headers: Box<[Box<[u8]>]>,

@@ -138,6 +138,7 @@ fn entry(name: String, path: &Path) -> Result<Entry> {
         key_sets: key_sets.collect::<Result<_>>()?,
         is_tcp: scenario.proxy.is_tcp,
         fetches_keys: scenario.key_sets.iter().any(|spec| spec.unreachable),
+        tokens: scenario.tokens.clone(),
         in_plugin: false,
     };
     Ok(Entry {

@@ -4,6 +4,7 @@
 use std::fmt::Write;
 
 use anyhow::{Context, Result};
+use portcullis_policy::compile::TokenMode;
 use portcullis_policy::normalize::ProxyKind;
 
 use crate::corpus::Entry;
@@ -93,6 +94,12 @@ fn module(entry: &Entry) -> Result<String> {
         text += "  # your issuer here.\n  jwks:\n";
         for source in &entry.setting.key_sets {
             writeln!(text, "  - uri: {}\n    jwks: '{}'", source.uri, source.jwks)?;
+        }
+    }
+    if let TokenMode::Strict { token_type } = &entry.setting.tokens {
+        match token_type {
+            None => text += "  tokens: strict\n",
+            Some(typ) => writeln!(text, "  tokens: {{mode: strict, typ: '{typ}'}}")?,
         }
     }
     Ok(text)

@@ -1,11 +1,12 @@
 //! Base64url as Envoy decodes it (`contract`: what Envoy 1.40 was seen to do). Looser than RFC 4648
-//! section 5: white space is skipped, padding may be there, unused low bits may be set.
+//! section 5: white space is skipped, padding may be there, unused low bits may be set. Strict mode takes
+//! none of it (RFC 7515 section 2, RFC 4648 section 3.5).
 
 /// Decodes `text`, or says that it is not base64url.
 ///
 /// Padding, if there is any, must have the right length; `.` counts as padding too, which only members of
 /// a key set can contain.
-pub(crate) fn decode(text: &[u8]) -> Option<Vec<u8>> {
+pub(crate) fn decode(text: &[u8], strict: bool) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(text.len() / 4 * 3 + 2);
     let mut bits: u32 = 0;
     let mut digits = 0_usize;
@@ -17,6 +18,7 @@ pub(crate) fn decode(text: &[u8]) -> Option<Vec<u8>> {
             b'0'..=b'9' => byte - b'0' + 52,
             b'-' => 62,
             b'_' => 63,
+            _ if strict => return None,
             b'=' | b'.' => {
                 padding += 1;
                 continue;
@@ -35,21 +37,25 @@ pub(crate) fn decode(text: &[u8]) -> Option<Vec<u8>> {
             bits = 0;
         }
     }
+    let mut unused = 0;
     let wanted_padding = match digits % 4 {
         0 => 0,
         2 => {
             let [.., byte] = (bits >> 4).to_be_bytes();
+            unused = bits & 0xf;
             bytes.push(byte);
             2
         }
         3 => {
             let [.., high, low] = (bits >> 2).to_be_bytes();
+            unused = bits & 3;
             bytes.extend_from_slice(&[high, low]);
             1
         }
         _ => return None,
     };
-    (padding == 0 || padding == wanted_padding).then_some(bytes)
+    let is_right = padding == 0 || padding == wanted_padding;
+    (is_right && !(strict && unused != 0)).then_some(bytes)
 }
 
 #[cfg(test)]
@@ -70,7 +76,11 @@ mod tests {
             ("A A\nA\x0bA", b"\0\0\0"),
             ("AA= =", b"\0"),
         ] {
-            assert_eq!(decode(text.as_bytes()).as_deref(), Some(bytes), "{text:?}");
+            assert_eq!(
+                decode(text.as_bytes(), false).as_deref(),
+                Some(bytes),
+                "{text:?}"
+            );
         }
     }
 
@@ -80,7 +90,36 @@ mod tests {
             "A", "AAAAA", "AA=", "AA===", "AAAA=", "A=A", "AA+A", "AA/A", "AA%A", "AA\0A",
             "AA\u{e9}",
         ] {
-            assert_eq!(decode(text.as_bytes()), None, "{text:?}");
+            assert_eq!(decode(text.as_bytes(), false), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn strict_mode_takes_the_canonical_form_only() {
+        for text in [
+            "AB",
+            "AA==",
+            "AAB",
+            "AAA=",
+            "AAA.",
+            "A A\nA\x0bA",
+            "AA= =",
+            " AAAA",
+            "AAAA\r",
+        ] {
+            assert_eq!(decode(text.as_bytes(), true), None, "{text:?}");
+        }
+        for (text, bytes) in [
+            ("", &b""[..]),
+            ("AA", b"\0"),
+            ("AAE", b"\0\x01"),
+            ("_-8", b"\xff\xef"),
+        ] {
+            assert_eq!(
+                decode(text.as_bytes(), true).as_deref(),
+                Some(bytes),
+                "{text:?}"
+            );
         }
     }
 
@@ -89,12 +128,22 @@ mod tests {
         fn decodes_canonical_text(bytes: Vec<u8>) {
             use base64::Engine;
             let text = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(&bytes);
-            proptest::prop_assert_eq!(decode(text.as_bytes()), Some(bytes));
+            proptest::prop_assert_eq!(decode(text.as_bytes(), false), Some(bytes.clone()));
+            proptest::prop_assert_eq!(decode(text.as_bytes(), true), Some(bytes));
         }
 
         #[test]
         fn takes_any_bytes(bytes: Vec<u8>) {
-            let _ = decode(&bytes);
+            let _ = decode(&bytes, false);
+        }
+
+        #[test]
+        fn bytes_have_one_strict_form(text in "[AB_=. ]{0,9}") {
+            use base64::Engine;
+            if let Some(bytes) = decode(text.as_bytes(), true) {
+                let only = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes);
+                proptest::prop_assert_eq!(only, text);
+            }
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Beyond RFC 8259 it takes single quotes, bare identifiers as keys, one trailing comma, raw control
 //! characters in strings, and white space between the halves of a surrogate pair. It refuses duplicate
-//! keys at any depth, numbers beyond a double, and more than 100 levels.
+//! keys at any depth, numbers beyond a double, and more than 100 levels. Strict mode takes RFC 8259 only, and
+//! `null` is no object there.
 
 use crate::sorted::sorted;
 use std::fmt::Write;
@@ -33,14 +34,17 @@ const MAX_DEPTH: usize = 100;
 
 impl Json {
     /// Reads a document whose top level is an object; `null` counts as an empty one.
-    pub(crate) fn parse_object(text: &[u8]) -> Result<Vec<(String, Self)>, InvalidJson> {
-        let mut parser = Parser { rest: text };
+    pub(crate) fn parse_object(
+        text: &[u8],
+        strict: bool,
+    ) -> Result<Vec<(String, Self)>, InvalidJson> {
+        let mut parser = Parser { rest: text, strict };
         let value = parser.value(0)?;
         parser.skip_space();
         match value {
             _ if !parser.rest.is_empty() => Err(InvalidJson),
             Self::Object(members) => Ok(members),
-            Self::Null => Ok(Vec::new()),
+            Self::Null if !strict => Ok(Vec::new()),
             _ => Err(InvalidJson),
         }
     }
@@ -171,6 +175,7 @@ fn is_escaped(character: char) -> bool {
 
 struct Parser<'t> {
     rest: &'t [u8],
+    strict: bool,
 }
 
 impl<'t> Parser<'t> {
@@ -223,7 +228,7 @@ impl<'t> Parser<'t> {
         match self.peek().ok_or(InvalidJson)? {
             b'{' => self.object(depth + 1),
             b'[' => self.array(depth + 1),
-            quote @ (b'"' | b'\'') => self.string(quote).map(Json::String),
+            b'"' | b'\'' => self.string().map(Json::String),
             b'-' | b'0'..=b'9' => self.number().map(Json::Number),
             _ => match self.take_while(is_identifier) {
                 b"true" => Ok(Json::Bool(true)),
@@ -270,11 +275,14 @@ impl<'t> Parser<'t> {
         Ok(Json::Array(items))
     }
 
-    /// A comma, which may be the last, or the end, which is left for the caller.
+    /// A comma, which may be the last unless strict, or the end, which is left for the caller.
     fn separator(&mut self, end: u8) -> Result<(), InvalidJson> {
         self.skip_space();
         if self.eat(b',') {
             self.skip_space();
+            if self.strict && self.peek() == Some(end) {
+                return Err(InvalidJson);
+            }
             Ok(())
         } else if self.peek() == Some(end) {
             Ok(())
@@ -285,8 +293,9 @@ impl<'t> Parser<'t> {
 
     fn key(&mut self) -> Result<String, InvalidJson> {
         match self.peek().ok_or(InvalidJson)? {
-            quote @ (b'"' | b'\'') => self.string(quote),
+            b'"' | b'\'' => self.string(),
             b'0'..=b'9' => Err(InvalidJson),
+            _ if self.strict => Err(InvalidJson),
             _ => match self.take_while(is_identifier) {
                 b"" | b"true" | b"false" | b"null" => Err(InvalidJson),
                 name => String::from_utf8(name.to_vec()).map_err(|_| InvalidJson),
@@ -294,11 +303,19 @@ impl<'t> Parser<'t> {
         }
     }
 
-    fn string(&mut self, quote: u8) -> Result<String, InvalidJson> {
-        self.expect(quote)?;
+    fn string(&mut self) -> Result<String, InvalidJson> {
+        let strict = self.strict;
+        let quote = self.bump().ok_or(InvalidJson)?;
+        if strict && quote != b'"' {
+            return Err(InvalidJson);
+        }
         let mut bytes = Vec::new();
         loop {
-            bytes.extend_from_slice(self.take_while(|byte| byte != quote && byte != b'\\'));
+            let plain = self.take_while(|byte| byte != quote && byte != b'\\');
+            if strict && plain.iter().any(|byte| *byte < b' ') {
+                return Err(InvalidJson);
+            }
+            bytes.extend_from_slice(plain);
             if self.bump().ok_or(InvalidJson)? == quote {
                 return String::from_utf8(bytes).map_err(|_| InvalidJson);
             }
@@ -310,6 +327,7 @@ impl<'t> Parser<'t> {
     /// What follows a backslash.
     fn escape(&mut self) -> Result<char, InvalidJson> {
         Ok(match self.bump().ok_or(InvalidJson)? {
+            b'\'' | b'U' if self.strict => return Err(InvalidJson),
             plain @ (b'"' | b'\\' | b'/' | b'\'') => char::from(plain),
             b'b' => '\u{8}',
             b'f' => '\u{c}',
@@ -319,7 +337,9 @@ impl<'t> Parser<'t> {
             b'u' | b'U' => {
                 let unit = self.hex4()?;
                 if (0xd800..0xdc00).contains(&unit) {
-                    self.skip_space();
+                    if !self.strict {
+                        self.skip_space();
+                    }
                     self.expect(b'\\')?;
                     self.expect(b'u')?;
                     let low = self.hex4()?;
@@ -414,7 +434,7 @@ mod tests {
 
     #[track_caller]
     fn accepts(text: &str, compact: &str) {
-        let members = Json::parse_object(text.as_bytes());
+        let members = Json::parse_object(text.as_bytes(), false);
         assert_eq!(
             members
                 .map(|members| Json::Object(members).to_compact())
@@ -427,7 +447,7 @@ mod tests {
     #[track_caller]
     fn refuses(text: &[u8]) {
         assert_eq!(
-            Json::parse_object(text),
+            Json::parse_object(text, false),
             Err(InvalidJson),
             "{}",
             String::from_utf8_lossy(text)
@@ -529,6 +549,36 @@ mod tests {
     }
 
     #[test]
+    fn strict_mode_takes_rfc_8259_only() {
+        for text in [
+            "null",
+            "{'a':1}",
+            "{\"a\":'b'}",
+            "{a:1}",
+            "{\"a\":1,}",
+            "{\"a\":[1, ]}",
+            "{\"a\":\"\\'\"}",
+            "{\"a\":\"\\U0041\"}",
+            "{\"a\":\"x\ny\"}",
+            "{\"a\":\"\0\"}",
+            "{\"a\n\":1}",
+            "{\"a\":\"\\ud83d \\ude00\"}",
+        ] {
+            assert!(Json::parse_object(text.as_bytes(), false).is_ok(), "{text}");
+            assert!(Json::parse_object(text.as_bytes(), true).is_err(), "{text}");
+        }
+        for text in [
+            "{}",
+            " \t\r\n{ \"a\" : [ ] , \"\" : [ {} , -0.5e-3 , true , false , null ] } ",
+            "{\"a\":\"it's \\\" \\\\ \\/ \\b\\f\\n\\r\\t \\u0041\\ud83d\\ude00 \u{7f}\u{e9}\"}",
+        ] {
+            let strict = Json::parse_object(text.as_bytes(), true);
+            assert!(strict.is_ok(), "{text}");
+            assert_eq!(strict, Json::parse_object(text.as_bytes(), false), "{text}");
+        }
+    }
+
+    #[test]
     fn a_hundred_levels_and_no_more() {
         let nested = |levels: usize| {
             format!(
@@ -537,7 +587,7 @@ mod tests {
                 "]".repeat(levels - 1)
             )
         };
-        assert!(Json::parse_object(nested(100).as_bytes()).is_ok());
+        assert!(Json::parse_object(nested(100).as_bytes(), false).is_ok());
         refuses(nested(101).as_bytes());
         refuses(nested(5000).as_bytes());
     }
@@ -547,7 +597,7 @@ mod tests {
         let many: Vec<String> = (0..50)
             .map(|number| format!("\"k{number}\":{number}"))
             .collect();
-        assert!(Json::parse_object(format!("{{{}}}", many.join(",")).as_bytes()).is_ok());
+        assert!(Json::parse_object(format!("{{{}}}", many.join(",")).as_bytes(), false).is_ok());
         refuses(format!("{{{},\"k3\":1}}", many.join(",")).as_bytes());
         refuses(format!("{{{},\"k49\":1}}", many.join(",")).as_bytes());
     }
@@ -555,13 +605,13 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn takes_any_bytes(bytes: Vec<u8>) {
-            let _ = Json::parse_object(&bytes);
+            let _ = Json::parse_object(&bytes, false);
         }
 
         #[test]
         fn prints_what_it_reads(text in r#"\{"a":("[ -~&&[^"\\]]{0,9}"|-?[1-9][0-9]{0,3}|true|null|\[\]|\{"b":\[1,"c"\]\})\}"#) {
-            let compact = Json::Object(Json::parse_object(text.as_bytes()).unwrap()).to_compact();
-            let again = Json::Object(Json::parse_object(compact.as_bytes()).unwrap()).to_compact();
+            let compact = Json::Object(Json::parse_object(text.as_bytes(), true).unwrap()).to_compact();
+            let again = Json::Object(Json::parse_object(compact.as_bytes(), true).unwrap()).to_compact();
             proptest::prop_assert_eq!(compact, again);
         }
     }

@@ -53,6 +53,10 @@ pub enum KeyError {
     MemberInvalid,
     /// The numbers are no key: a point off the curve, an even modulus, an exponent other than 3 and 65537.
     NotAKey,
+    /// `use` is not `sig`, or `key_ops` are without `verify`; in strict mode.
+    NotForSignatures,
+    /// [`PublicKey::is_weak`]; in strict mode.
+    TooWeak,
 }
 
 /// Why a text is no key set.
@@ -81,6 +85,8 @@ impl fmt::Display for KeyError {
             Self::CurveUnfit => "`crv` is not a curve for this `kty` and `alg`",
             Self::MemberInvalid => "a member that makes up the key is missing or not base64url",
             Self::NotAKey => "its numbers do not make a key",
+            Self::NotForSignatures => "`use` or `key_ops` says that it is not for verifying",
+            Self::TooWeak => "it is too weak for strict mode",
         })
     }
 }
@@ -104,12 +110,12 @@ impl KeySet {
     /// A token without `kid` is tried with every key, so their number bounds the work of a request.
     pub const MAX_KEYS: usize = 256;
 
-    /// Reads a key set.
+    /// Reads a key set; `strict` leaves out more keys than Envoy does.
     ///
     /// # Errors
     /// When the text is not a key set with at least one usable key.
-    pub fn parse(text: &[u8]) -> Result<Self, KeySetError> {
-        let document = Json::parse_object(text).map_err(|_| KeySetError::NotJson)?;
+    pub fn parse(text: &[u8], strict: bool) -> Result<Self, KeySetError> {
+        let document = Json::parse_object(text, strict).map_err(|_| KeySetError::NotJson)?;
         let entries = match member(&document, "keys") {
             None => return Err(KeySetError::NoKeys),
             Some(Json::Array(entries)) => entries,
@@ -121,7 +127,7 @@ impl KeySet {
         let mut keys = Vec::new();
         let mut skipped = Vec::new();
         for (index, entry) in entries.iter().enumerate() {
-            match Key::read(entry) {
+            match Key::read(entry, strict) {
                 Ok(key) => keys.push(key),
                 Err(reason) => skipped.push(SkippedKey {
                     index,
@@ -166,7 +172,7 @@ impl KeySet {
 }
 
 impl Key {
-    fn read(entry: &Json) -> Result<Self, KeyError> {
+    fn read(entry: &Json, strict: bool) -> Result<Self, KeyError> {
         if !matches!(entry, Json::Object(_)) {
             return Err(KeyError::NotAnObject);
         }
@@ -176,18 +182,35 @@ impl Key {
             .and_then(Json::as_str)
             .ok_or(KeyError::TypeMissing)?
         {
-            "EC" => ec(entry, &algorithm)?,
-            "RSA" => rsa(entry, &algorithm)?,
-            "oct" => oct(entry, &algorithm)?,
-            "OKP" => okp(entry, &algorithm)?,
+            "EC" => ec(entry, &algorithm, strict)?,
+            "RSA" => rsa(entry, &algorithm, strict)?,
+            "oct" => oct(entry, &algorithm, strict)?,
+            "OKP" => okp(entry, &algorithm, strict)?,
             _ => return Err(KeyError::TypeUnknown),
         };
+        if strict && !is_for_verifying(entry) {
+            return Err(KeyError::NotForSignatures);
+        }
+        if strict && public.is_weak(Algorithm::parse(&algorithm)) {
+            return Err(KeyError::TooWeak);
+        }
         Ok(Self {
             id: text_member(entry, "kid"),
             algorithm,
             public,
         })
     }
+}
+
+/// RFC 7517 sections 4.2 and 4.3: each of `use` and `key_ops` that is there.
+fn is_for_verifying(entry: &Json) -> bool {
+    let is = |value: &Json, word| value.as_str() == Some(word);
+    let has_verify = |operations: &Json| match operations {
+        Json::Array(items) => items.iter().any(|item| is(item, "verify")),
+        _ => false,
+    };
+    entry.get("use").is_none_or(|value| is(value, "sig"))
+        && entry.get("key_ops").is_none_or(has_verify)
 }
 
 /// A member that counts as absent when it is not a string.
@@ -199,17 +222,17 @@ fn text_member(entry: &Json, name: &str) -> String {
         .to_owned()
 }
 
-fn bytes_member(entry: &Json, name: &str) -> Result<Vec<u8>, KeyError> {
+fn bytes_member(entry: &Json, name: &str, strict: bool) -> Result<Vec<u8>, KeyError> {
     let text = entry
         .get(name)
         .and_then(Json::as_str)
         .ok_or(KeyError::MemberInvalid)?;
-    base64url::decode(text.as_bytes())
+    base64url::decode(text.as_bytes(), strict)
         .filter(|bytes| !bytes.is_empty())
         .ok_or(KeyError::MemberInvalid)
 }
 
-fn ec(entry: &Json, algorithm: &str) -> Result<PublicKey, KeyError> {
+fn ec(entry: &Json, algorithm: &str, strict: bool) -> Result<PublicKey, KeyError> {
     let by_algorithm = match algorithm {
         "" => None,
         "ES256" => Some(Curve::P256),
@@ -228,33 +251,39 @@ fn ec(entry: &Json, algorithm: &str) -> Result<PublicKey, KeyError> {
         return Err(KeyError::CurveUnfit);
     }
     let curve = by_name.or(by_algorithm).unwrap_or(Curve::P256);
-    let (x, y) = (bytes_member(entry, "x")?, bytes_member(entry, "y")?);
+    let (x, y) = (
+        bytes_member(entry, "x", strict)?,
+        bytes_member(entry, "y", strict)?,
+    );
     PublicKey::ec(curve, &x, &y).ok_or(KeyError::NotAKey)
 }
 
-fn rsa(entry: &Json, algorithm: &str) -> Result<PublicKey, KeyError> {
+fn rsa(entry: &Json, algorithm: &str, strict: bool) -> Result<PublicKey, KeyError> {
     if !algorithm.is_empty() && !algorithm.starts_with("RS") && !algorithm.starts_with("PS") {
         return Err(KeyError::AlgorithmUnfit);
     }
-    let (modulus, exponent) = (bytes_member(entry, "n")?, bytes_member(entry, "e")?);
+    let (modulus, exponent) = (
+        bytes_member(entry, "n", strict)?,
+        bytes_member(entry, "e", strict)?,
+    );
     PublicKey::rsa(&modulus, &exponent).ok_or(KeyError::NotAKey)
 }
 
-fn oct(entry: &Json, algorithm: &str) -> Result<PublicKey, KeyError> {
+fn oct(entry: &Json, algorithm: &str, strict: bool) -> Result<PublicKey, KeyError> {
     if !matches!(algorithm, "" | "HS256" | "HS384" | "HS512") {
         return Err(KeyError::AlgorithmUnfit);
     }
-    Ok(PublicKey::Hmac(bytes_member(entry, "k")?.into()))
+    Ok(PublicKey::Hmac(bytes_member(entry, "k", strict)?.into()))
 }
 
-fn okp(entry: &Json, algorithm: &str) -> Result<PublicKey, KeyError> {
+fn okp(entry: &Json, algorithm: &str, strict: bool) -> Result<PublicKey, KeyError> {
     if !matches!(algorithm, "" | "EdDSA") {
         return Err(KeyError::AlgorithmUnfit);
     }
     if text_member(entry, "crv") != "Ed25519" {
         return Err(KeyError::CurveUnfit);
     }
-    let point = bytes_member(entry, "x")?;
+    let point = bytes_member(entry, "x", strict)?;
     point
         .try_into()
         .map(PublicKey::Ed25519)
@@ -270,7 +299,7 @@ mod tests {
     #[track_caller]
     fn refused(text: &str, error: KeySetError) {
         assert_eq!(
-            KeySet::parse(text.as_bytes()).map(|_| ()),
+            KeySet::parse(text.as_bytes(), false).map(|_| ()),
             Err(error),
             "{text}"
         );
@@ -305,6 +334,7 @@ mod tests {
     fn junk_beside_a_good_key_is_skipped() {
         let set = KeySet::parse(
             format!(r#"{{"keys":[5,null,{{"kty":"x","kid":"k"}},{EC}]}}"#).as_bytes(),
+            false,
         )
         .unwrap();
         let reasons: Vec<KeyError> = set.skipped().iter().map(|key| key.reason).collect();
@@ -328,6 +358,7 @@ mod tests {
                     EC.replace("\"kid\"", &format!("{member},\"kid\""))
                 )
                 .as_bytes(),
+                false,
             )
         };
         assert!(with(r#""alg":"ES256""#).is_ok());
@@ -340,7 +371,8 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn takes_any_bytes(bytes: Vec<u8>) {
-            let _ = KeySet::parse(&bytes);
+            let _ = KeySet::parse(&bytes, false);
+            let _ = KeySet::parse(&bytes, true);
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::base64url;
 use super::failure::{TextClaim, TimeClaim, TokenFailure};
 use super::json::{Json, member};
+use super::mode::TokenMode;
 use crate::crypto::Algorithm;
 
 /// A token whose form and claim types are right. Nothing of it is trusted yet.
@@ -30,18 +31,23 @@ pub(crate) struct Jws {
 impl Jws {
     /// # Errors
     /// The first check that fails, in Envoy's order.
-    pub(crate) fn parse(token: &[u8]) -> Result<Self, TokenFailure> {
-        let mut parts = token
-            .split(|byte| *byte == b'.')
-            .filter(|part| !part.is_empty());
+    pub(crate) fn parse(token: &[u8], mode: &TokenMode) -> Result<Self, TokenFailure> {
+        let strict = mode.is_strict();
+        let pieces = || token.split(|byte| *byte == b'.');
+        if strict && pieces().count() != 3 {
+            return Err(TokenFailure::Form);
+        }
+        let mut parts = pieces().filter(|part| !part.is_empty());
         let (Some(header), Some(payload_segment), Some(signature), None) =
             (parts.next(), parts.next(), parts.next(), parts.next())
         else {
             return Err(TokenFailure::Form);
         };
-        let (algorithm, key_id) = parse_header(header)?;
-        let payload = base64url::decode(payload_segment).ok_or(TokenFailure::PayloadBase64)?;
-        let payload = Json::parse_object(&payload).map_err(|_| TokenFailure::PayloadJson)?;
+        let (algorithm, key_id) = parse_header(header, mode)?;
+        let payload =
+            base64url::decode(payload_segment, strict).ok_or(TokenFailure::PayloadBase64)?;
+        let payload =
+            Json::parse_object(&payload, strict).map_err(|_| TokenFailure::PayloadJson)?;
         let issuer = text(&payload, "iss", TextClaim::Issuer)?;
         text(&payload, "sub", TextClaim::Subject)?;
         time(&payload, "iat", TimeClaim::IssuedAt)?;
@@ -49,7 +55,8 @@ impl Jws {
         let expiration = time(&payload, "exp", TimeClaim::Expiration)?;
         text(&payload, "jti", TextClaim::TokenId)?;
         let audiences = audiences(&payload)?;
-        let signature = base64url::decode(signature).ok_or(TokenFailure::SignatureBase64)?;
+        let signature =
+            base64url::decode(signature, strict).ok_or(TokenFailure::SignatureBase64)?;
         Ok(Self {
             algorithm,
             key_id,
@@ -65,9 +72,10 @@ impl Jws {
     }
 }
 
-fn parse_header(segment: &[u8]) -> Result<(Algorithm, String), TokenFailure> {
-    let header = base64url::decode(segment).ok_or(TokenFailure::HeaderBase64)?;
-    let header = Json::parse_object(&header).map_err(|_| TokenFailure::HeaderJson)?;
+fn parse_header(segment: &[u8], mode: &TokenMode) -> Result<(Algorithm, String), TokenFailure> {
+    let strict = mode.is_strict();
+    let header = base64url::decode(segment, strict).ok_or(TokenFailure::HeaderBase64)?;
+    let header = Json::parse_object(&header, strict).map_err(|_| TokenFailure::HeaderJson)?;
     let name = member(&header, "alg")
         .and_then(Json::as_str)
         .ok_or(TokenFailure::AlgorithmMissing)?;
@@ -77,6 +85,9 @@ fn parse_header(segment: &[u8]) -> Result<(Algorithm, String), TokenFailure> {
         Some(Json::String(key_id)) => key_id.clone(),
         Some(_) => return Err(TokenFailure::KeyIdType),
     };
+    if !mode.takes_header(&header) {
+        return Err(TokenFailure::Verification);
+    }
     Ok((algorithm, key_id))
 }
 
@@ -140,7 +151,7 @@ mod tests {
 
     #[track_caller]
     fn check(header: &str, payload: &str, expected: Result<(), TokenFailure>) {
-        let result = Jws::parse(token(header, payload).as_bytes()).map(|_| ());
+        let result = Jws::parse(token(header, payload).as_bytes(), &TokenMode::Envoy).map(|_| ());
         assert_eq!(result, expected, "{header} {payload}");
     }
 
@@ -149,7 +160,8 @@ mod tests {
     #[test]
     fn three_parts_however_many_dots() {
         let token = token(HEADER, "{}");
-        let parse = |text: String| Jws::parse(text.as_bytes()).map(|jws| jws.signed);
+        let parse =
+            |text: String| Jws::parse(text.as_bytes(), &TokenMode::Envoy).map(|jws| jws.signed);
         let signed = parse(token.clone()).unwrap();
         assert_eq!(parse(format!(".{token}.")), Ok(signed.clone()));
         assert_eq!(
@@ -217,14 +229,46 @@ mod tests {
 
     #[test]
     fn a_fraction_is_cut_off() {
-        let jws = Jws::parse(token(HEADER, r#"{"exp":0.9,"nbf":7.9}"#).as_bytes()).unwrap();
+        let token = token(HEADER, r#"{"exp":0.9,"nbf":7.9}"#);
+        let jws = Jws::parse(token.as_bytes(), &TokenMode::Envoy).unwrap();
         assert_eq!((jws.expiration, jws.not_before), (0, 7));
+    }
+
+    #[test]
+    fn strict_mode_drops_no_part() {
+        let strict = TokenMode::Strict { token_type: None };
+        let token = token(HEADER, "{}");
+        let (header, rest) = token.split_once('.').unwrap();
+        assert!(Jws::parse(token.as_bytes(), &strict).is_ok());
+        for text in [
+            format!(".{token}"),
+            format!("{token}."),
+            format!("{header}..{rest}"),
+            format!("{header}..c2ln"),
+        ] {
+            assert_eq!(
+                Jws::parse(text.as_bytes(), &strict),
+                Err(TokenFailure::Form)
+            );
+        }
     }
 
     proptest::proptest! {
         #[test]
+        fn strict_mode_takes_nothing_that_envoy_refuses(
+            header in r#"\{"alg":"(RS256|none)"(,|,"(kid|crit|b64|typ)":("x"|'x'|\[\]))?\}"#,
+            payload in r#"\{("(iss|exp|aud)":(1|"x"|\["x",?\]),?)?\}|null"#,
+            signature in "[.AB_= ]{0,5}",
+        ) {
+            let token = token(&header, &payload).replace(".c2ln", &format!(".{signature}"));
+            let strict = Jws::parse(token.as_bytes(), &TokenMode::Strict { token_type: None });
+            let envoy = Jws::parse(token.as_bytes(), &TokenMode::Envoy);
+            proptest::prop_assert!(strict.is_err() || strict == envoy, "{token}");
+        }
+
+        #[test]
         fn takes_any_bytes(bytes: Vec<u8>) {
-            let _ = Jws::parse(&bytes);
+            let _ = Jws::parse(&bytes, &TokenMode::Envoy);
         }
     }
 }

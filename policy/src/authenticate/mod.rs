@@ -7,11 +7,13 @@ mod failure;
 pub(crate) mod json;
 mod jwks;
 mod jws;
+mod mode;
 mod output;
 
 pub use failure::{TextClaim, TimeClaim, TokenFailure};
 pub use json::Json;
 pub use jwks::{KeyError, KeySet, KeySetError, SkippedKey};
+pub use mode::TokenMode;
 
 use crate::crypto::SignatureVerifier;
 use crate::policy_set::{PolicySet, Provider};
@@ -215,7 +217,7 @@ impl<V: SignatureVerifier> Run<'_, V> {
             return Err(TokenFailure::Missing);
         }
         for (place, location, token) in tokens.into_iter().rev() {
-            let parsed = Jws::parse(&token);
+            let parsed = Jws::parse(&token, &self.set.tokens);
             let outcome = match &parsed {
                 Ok(jws) => self.judge(index, provider, token, jws),
                 Err(failure) => Err(*failure),
@@ -257,7 +259,8 @@ impl<V: SignatureVerifier> Run<'_, V> {
         if let Some(known) = known {
             return known.outcome;
         }
-        let outcome = check(provider, jws, self.request.now, self.verifier);
+        let strict = self.set.tokens.is_strict();
+        let outcome = check(provider, jws, self.request.now, strict, self.verifier);
         self.judged.push(Judged {
             provider: index,
             token,
@@ -283,6 +286,7 @@ fn check(
     provider: &Provider,
     jws: &Jws,
     now: u64,
+    strict: bool,
     verifier: &impl SignatureVerifier,
 ) -> Result<(), TokenFailure> {
     if !provider.issuer.is_empty() && provider.issuer != jws.issuer {
@@ -306,19 +310,28 @@ fn check(
     let Some(keys) = &provider.keys else {
         return Err(TokenFailure::KeysUnavailable);
     };
-    let mut candidates = keys.candidates(&jws.key_id, jws.algorithm).peekable();
-    if candidates.peek().is_none() {
-        return Err(TokenFailure::NoMatchingKey);
+    if strict && jws.expiration == 0 {
+        return Err(TokenFailure::Verification);
     }
-    for key in candidates {
-        if matches!(key, crate::crypto::PublicKey::Ed25519(_)) && jws.signature.len() != 64 {
+    let length = jws.signature.len();
+    let mut failure = TokenFailure::NoMatchingKey;
+    for key in keys.candidates(&jws.key_id, jws.algorithm) {
+        if matches!(key, crate::crypto::PublicKey::Ed25519(_)) && length != 64 {
             return Err(TokenFailure::Ed25519Length);
+        }
+        let fitting = key.signature_len(jws.algorithm);
+        if strict && fitting.is_none() {
+            continue;
+        }
+        failure = TokenFailure::Verification;
+        if strict && fitting != Some(length) {
+            continue;
         }
         if verifier.verify(key, jws.algorithm, &jws.signed, &jws.signature) {
             return Ok(());
         }
     }
-    Err(TokenFailure::Verification)
+    Err(failure)
 }
 
 /// An audience without its `http://` or `https://` and without one slash at its end: Envoy compares so.

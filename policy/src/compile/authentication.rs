@@ -48,7 +48,7 @@ pub(super) fn check(
             );
             continue;
         };
-        match KeySet::parse(text.as_bytes()) {
+        match KeySet::parse(text.as_bytes(), setting.tokens.is_strict()) {
             Err(error) => diagnostics.push(
                 resource,
                 Code::InvalidJwks,
@@ -138,8 +138,9 @@ pub(super) fn providers(resources: &[&RequestAuthentication], setting: &Setting)
     let mut providers: Vec<Provider> = Vec::new();
     for resource in ordered {
         for rule in &resource.jwt_rules {
-            let keys = key_set_text(rule, setting)
-                .and_then(|(text, _)| KeySet::parse(text.as_bytes()).ok());
+            let keys = key_set_text(rule, setting).and_then(|(text, _)| {
+                KeySet::parse(text.as_bytes(), setting.tokens.is_strict()).ok()
+            });
             let location = location(rule, setting);
             if keys.is_some() || location.is_some() {
                 providers.push(provider(resource, rule, keys.map(Arc::new), location));

@@ -11,6 +11,7 @@ mod traps;
 
 use std::collections::BTreeMap;
 
+pub use crate::authenticate::TokenMode;
 use crate::diagnostic::{Code, Diagnostic, Location, Severity};
 use crate::policy_set::{Clause, Needs, PeerModes, Policy, PolicySet, RuleId, Test, identity};
 use crate::resource::{
@@ -89,6 +90,8 @@ pub struct Setting {
     pub is_tcp: bool,
     /// Whether key sets that are not given can be fetched.
     pub fetches_keys: bool,
+    /// How strictly tokens and keys are read.
+    pub tokens: TokenMode,
     /// Whether the set runs in a plugin, which sees a request through Envoy's attributes only.
     pub in_plugin: bool,
 }
@@ -156,7 +159,7 @@ pub fn compile(resources: &Resources, setting: &Setting) -> Compiled {
         diagnostics.0.append(&mut ignored.0);
         traps::report(resources, &selected, &mut diagnostics);
     }
-    let set = (!has_errors(&diagnostics)).then(|| assemble(peer, policies, providers));
+    let set = (!has_errors(&diagnostics)).then(|| assemble(setting, peer, policies, providers));
     Compiled {
         set,
         diagnostics: diagnostics.0,
@@ -165,6 +168,7 @@ pub fn compile(resources: &Resources, setting: &Setting) -> Compiled {
 }
 
 fn assemble(
+    setting: &Setting,
     peer: Option<PeerModes>,
     policies: Vec<Policy>,
     providers: Vec<crate::policy_set::Provider>,
@@ -198,6 +202,7 @@ fn assemble(
         allow: in_order(&policies, Action::Allow),
         has_allow: policies.iter().any(|policy| policy.action == Action::Allow),
         policies: policies.into(),
+        tokens: setting.tokens.clone(),
         providers: providers.into(),
         output_headers: output_headers.into(),
         needs,

@@ -9,7 +9,7 @@ pub use native::{NativeCheck, native_check};
 
 use ed25519_dalek::Verifier as _;
 use hmac::{Hmac, KeyInit, Mac};
-use rsa::traits::SignatureScheme as _;
+use rsa::traits::{PublicKeyParts as _, SignatureScheme as _};
 use rsa::{BigUint, Pkcs1v15Sign, RsaPublicKey};
 use sha2::{Digest, Sha256, Sha384, Sha512};
 
@@ -87,6 +87,15 @@ impl Algorithm {
 }
 
 impl Hash {
+    /// In bytes.
+    fn len(self) -> usize {
+        match self {
+            Self::Sha256 => 32,
+            Self::Sha384 => 48,
+            Self::Sha512 => 64,
+        }
+    }
+
     fn digest(self, message: &[u8]) -> Vec<u8> {
         match self {
             Self::Sha256 => Sha256::digest(message).to_vec(),
@@ -166,6 +175,42 @@ impl PublicKey {
             Curve::P256 => ecdsa_key!(p256, x, y, 32).map(|key| Self::P256(Box::new(key))),
             Curve::P384 => ecdsa_key!(p384, x, y, 48).map(|key| Self::P384(Box::new(key))),
             Curve::P521 => ecdsa_key!(p521, x, y, 66).map(|key| Self::P521(Box::new(key))),
+        }
+    }
+}
+
+/// What strict mode asks; Envoy does not.
+impl PublicKey {
+    /// How long a signature of this key is by `algorithm`; `None` if they do not go together (RFC 7518 section
+    /// 3.1; 3.2 for the length of a secret).
+    pub(crate) fn signature_len(&self, algorithm: Algorithm) -> Option<usize> {
+        match (self, algorithm) {
+            (Self::P256(_), Algorithm::Es(Hash::Sha256)) | (Self::Ed25519(_), Algorithm::EdDsa) => {
+                Some(64)
+            }
+            (Self::P384(_), Algorithm::Es(Hash::Sha384)) => Some(96),
+            (Self::P521(_), Algorithm::Es(Hash::Sha512)) => Some(132),
+            (Self::Rsa(key), Algorithm::Rs(_) | Algorithm::Ps(_)) => Some(key.size()),
+            (Self::Hmac(secret), Algorithm::Hs(hash)) => {
+                Some(hash.len()).filter(|len| secret.len() >= *len)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether it must not be relied on: an RSA key under 2048 bits (RFC 7518 section 3.3) or with an exponent
+    /// other than 65537, a secret shorter than the hash of its own algorithm or SHA-256 (section 3.2), an
+    /// Ed25519 point of small order, for which anyone can sign (RFC 8725 section 3.4).
+    pub(crate) fn is_weak(&self, own: Option<Algorithm>) -> bool {
+        match self {
+            Self::Rsa(key) => key.n().bits() < 2048 || *key.e() != BigUint::from(65537_u32),
+            Self::Hmac(_) => self
+                .signature_len(own.unwrap_or(Algorithm::Hs(Hash::Sha256)))
+                .is_none(),
+            Self::Ed25519(point) => {
+                ed25519_dalek::VerifyingKey::from_bytes(point).is_ok_and(|key| key.is_weak())
+            }
+            Self::P256(_) | Self::P384(_) | Self::P521(_) => false,
         }
     }
 }

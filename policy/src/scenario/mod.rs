@@ -11,7 +11,7 @@ pub use expectation::{Expectation, ExpectedDiagnostic, Upstream};
 pub use request::{Certificate, RequestSpec, Token, TokenPlace, TokenSource};
 pub use time::parse_time;
 
-use crate::compile::{Mesh, Workload};
+use crate::compile::{Mesh, TokenMode, Workload};
 use crate::config;
 use crate::diagnostic::{Code, Diagnostic, Location};
 use crate::normalize::{PathNormalization, Proxy, ProxyKind};
@@ -33,6 +33,8 @@ pub struct Scenario {
     pub proxy: Proxy,
     /// Key sets by URI.
     pub key_sets: Vec<KeySetSpec>,
+    /// How strictly tokens and keys are read.
+    pub tokens: TokenMode,
     /// What filters in front of the policies wrote into every request's dynamic metadata.
     pub metadata: Option<Node>,
     /// Seconds since the epoch; `None` is the real time.
@@ -114,6 +116,7 @@ impl Scenario {
                 "workload",
                 "proxy",
                 "jwks",
+                "tokens",
                 "metadata",
                 "now",
                 "requests",
@@ -175,6 +178,7 @@ impl Scenario {
             workload: config::workload(decoder, &object).unwrap_or_default(),
             proxy: proxy(decoder, &object),
             key_sets: key_sets(decoder, &object),
+            tokens: config::tokens(decoder, &object).unwrap_or_default(),
             metadata: object.field("metadata").map(|field| field.node.clone()),
             now,
             requests,

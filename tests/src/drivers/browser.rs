@@ -1,6 +1,7 @@
 //! The page's engine in Chromium.
 
 use anyhow::{Context, Result};
+use portcullis_policy::compile::TokenMode;
 use portcullis_policy::normalize::{Proxy, ProxyKind};
 use portcullis_policy::source::Node;
 use serde_json::{Value, json};
@@ -71,7 +72,7 @@ fn setting(entry: &Entry) -> Value {
         .iter()
         .map(|source| json!({ "uri": source.uri, "jwks": source.jwks }))
         .collect();
-    json!({
+    let mut value = json!({
         "policies": entry.policies,
         "mesh": {
             "rootNamespace": setting.mesh.root_namespace,
@@ -82,7 +83,14 @@ fn setting(entry: &Entry) -> Value {
         "workload": { "namespace": setting.workload.namespace, "labels": setting.workload.labels },
         "proxy": proxy,
         "jwks": key_sets,
-    })
+    });
+    if let TokenMode::Strict { token_type } = &setting.tokens {
+        value["tokens"] = json!("strict");
+        if let Some(token_type) = token_type {
+            value["tokenType"] = json!(token_type);
+        }
+    }
+    value
 }
 
 fn input(sent: &Sent, now: u64) -> Value {

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
+use portcullis_policy::compile::TokenMode;
 use portcullis_policy::normalize::{self, PathNormalization};
 use portcullis_policy::resource::Resource;
 use portcullis_policy::source::{Node, from_yaml};
@@ -115,6 +116,9 @@ impl Driver for EnvoyNative {
                 "Istio's webhook refuses these resources, so Envoy never sees them",
             );
         }
+        if entry.setting.tokens.is_strict() {
+            return Support::No("Envoy's own filters have no strict mode");
+        }
         Support::Yes
     }
 
@@ -216,6 +220,11 @@ pub fn plugin_config(entry: &Entry) -> Value {
             "gateway": setting.workload.is_gateway,
         },
         "jwks": key_sets,
+        "tokens": match &setting.tokens {
+            TokenMode::Envoy => json!("envoy"),
+            TokenMode::Strict { token_type: None } => json!("strict"),
+            TokenMode::Strict { token_type } => json!({ "mode": "strict", "typ": token_type }),
+        },
     })
 }
 

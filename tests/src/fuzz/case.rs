@@ -126,6 +126,7 @@ impl Case {
                 key_sets,
                 is_tcp: false,
                 fetches_keys: false,
+                tokens: scenario.tokens.clone(),
                 in_plugin: false,
             },
             scenario,
