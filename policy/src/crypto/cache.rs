@@ -80,6 +80,11 @@ impl<V> CachedVerifier<V> {
         }
     }
 
+    /// Whether signatures of the key are remembered. An HMAC costs no more than looking it up.
+    fn takes(&self, key: &PublicKey) -> bool {
+        self.limits.entries > 0 && !matches!(key, PublicKey::Hmac(_))
+    }
+
     /// The counts since the last call.
     pub fn take_counts(&self) -> CacheCounts {
         std::mem::take(&mut self.state.borrow_mut().counts)
@@ -94,27 +99,18 @@ impl<V: SignatureVerifier> SignatureVerifier for CachedVerifier<V> {
         message: &[u8],
         signature: &[u8],
     ) -> bool {
-        // An HMAC costs no more than looking it up.
-        if self.limits.entries == 0 || matches!(key, PublicKey::Hmac(_)) {
-            return self.inner.verify(key, algorithm, message, signature);
-        }
-        let place = std::ptr::from_ref(key).addr();
-        let is_same = |known: &Verified| {
-            known.key == place && known.algorithm == algorithm && *known.message == *message
-        };
-        if self
-            .state
-            .borrow_mut()
-            .find(signature, is_same, self.limits)
-        {
+        if self.remembers(key, algorithm, message, signature) {
             return true;
         }
         let is_right = self.inner.verify(key, algorithm, message, signature);
+        if !self.takes(key) {
+            return is_right;
+        }
         let mut state = self.state.borrow_mut();
         state.counts.misses += 1;
         if is_right {
             let verified = Verified {
-                key: place,
+                key: place(key),
                 algorithm,
                 message: message.into(),
             };
@@ -122,6 +118,24 @@ impl<V: SignatureVerifier> SignatureVerifier for CachedVerifier<V> {
         }
         is_right
     }
+
+    fn remembers(
+        &self,
+        key: &PublicKey,
+        algorithm: Algorithm,
+        message: &[u8],
+        signature: &[u8],
+    ) -> bool {
+        let is_same = |known: &Verified| {
+            known.key == place(key) && known.algorithm == algorithm && *known.message == *message
+        };
+        let mut state = self.state.borrow_mut();
+        self.takes(key) && state.find(signature, is_same, self.limits)
+    }
+}
+
+fn place(key: &PublicKey) -> usize {
+    std::ptr::from_ref(key).addr()
 }
 
 impl State {
@@ -215,6 +229,19 @@ mod tests {
         };
         assert_eq!(cached.take_counts(), counts);
         assert_eq!(cached.take_counts(), CacheCounts::default());
+    }
+
+    #[test]
+    fn only_what_verified_is_remembered() {
+        let cached = verifier(8, 1000);
+        let key = KEY;
+        let remembers =
+            |signature: &[u8]| cached.remembers(&key, Algorithm::EdDsa, b"ab", signature);
+        assert!(!remembers(b"a"));
+        cached.verify(&key, Algorithm::EdDsa, b"ab", b"a");
+        cached.verify(&key, Algorithm::EdDsa, b"ab", b"x");
+        assert!(remembers(b"a") && !remembers(b"x"));
+        assert_eq!(cached.inner.0.get(), 2, "asking costs no verification");
     }
 
     #[test]

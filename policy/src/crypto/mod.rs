@@ -238,6 +238,17 @@ pub trait SignatureVerifier {
         message: &[u8],
         signature: &[u8],
     ) -> bool;
+
+    /// Whether [`Self::verify`] said yes to this before and remembers it. Costs little.
+    fn remembers(
+        &self,
+        _key: &PublicKey,
+        _algorithm: Algorithm,
+        _message: &[u8],
+        _signature: &[u8],
+    ) -> bool {
+        false
+    }
 }
 
 /// The implementations of the `RustCrypto` crates.
