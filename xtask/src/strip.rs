@@ -36,6 +36,17 @@ pub(crate) fn strip(path: &Path) -> Result<()> {
     std::fs::rename(&fresh, path).with_context(|| format!("cannot replace {}", path.display()))
 }
 
+/// Takes out what tells linkers which features a module uses: no engine reads it.
+pub(crate) fn without_target_features(bytes: &[u8]) -> Result<Vec<u8>> {
+    let mut config = ModuleConfig::new();
+    config
+        .generate_name_section(false)
+        .generate_producers_section(false);
+    let mut module = config.parse(bytes).map_err(|error| anyhow!("{error:#}"))?;
+    module.customs.remove_raw("target_features");
+    Ok(module.emit_wasm())
+}
+
 fn without_unneeded(bytes: &[u8]) -> Result<Vec<u8>> {
     let mut config = ModuleConfig::new();
     config

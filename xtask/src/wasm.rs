@@ -7,7 +7,7 @@ use wasm_bindgen_cli_support::Bindgen;
 
 use crate::process::Runner;
 use crate::root;
-use crate::strip::strip;
+use crate::strip::{strip, without_target_features};
 
 /// The page's modules: the package, its file's name and its folder below `www/src/generated`.
 const MODULES: [(&str, &str, &str); 2] = [
@@ -31,9 +31,10 @@ pub(crate) fn run(runner: &Runner) -> Result<()> {
     let target = "wasm32-unknown-unknown";
     for (package, file, folder) in MODULES {
         // One by one: built together, the engine would get the features that the mint's crates ask of theirs.
-        runner.run(&mut runner.cargo(&format!(
+        let mut build = runner.cargo(&format!(
             "build --profile release-web --target {target} --package {package}"
-        )))?;
+        ));
+        runner.run(build.args(["--config", &without_paths(target)?]))?;
         let module = self::target()
             .join(target)
             .join("release-web")
@@ -46,6 +47,22 @@ pub(crate) fn run(runner: &Runner) -> Result<()> {
             .args(["run", "build"])
             .current_dir(root().join("www")),
     )
+}
+
+/// A setting that keeps the folders of this machine out of a module: each panic names its source file.
+fn without_paths(target: &str) -> Result<String> {
+    let home = std::env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| Some(std::env::home_dir()?.join(".cargo")));
+    let sources = home.context("cargo has no home")?.join("registry/src");
+    let mut folders = vec![root()];
+    for entry in std::fs::read_dir(&sources).with_context(|| sources.display().to_string())? {
+        folders.push(entry?.path());
+    }
+    let flags: Vec<String> = folders
+        .iter()
+        .map(|folder| format!("'--remap-path-prefix={}='", folder.display()))
+        .collect();
+    Ok(format!("target.{target}.rustflags=[{}]", flags.join(",")))
 }
 
 /// Builds the filter.
@@ -75,7 +92,12 @@ fn bind(module: &Path, folder: &Path) -> Result<()> {
         .omit_default_module_path(false)
         .web(true)
         .and_then(|bindgen| bindgen.generate(folder));
-    generated.map_err(|error| anyhow!("cannot bind {}: {error:#}", module.display()))
+    generated.map_err(|error| anyhow!("cannot bind {}: {error:#}", module.display()))?;
+    let name = module.file_stem().context("a module has a name")?;
+    let bound = folder.join(format!("{}_bg.wasm", name.display()));
+    let bytes = std::fs::read(&bound).with_context(|| bound.display().to_string())?;
+    let fewer = without_target_features(&bytes)?;
+    std::fs::write(&bound, fewer).with_context(|| bound.display().to_string())
 }
 
 /// Cargo's target folder.

@@ -4,6 +4,7 @@
 use std::fmt;
 
 use super::base64url;
+use super::certificate;
 use super::json::{Json, member};
 use crate::crypto::{Algorithm, Curve, PublicKey};
 
@@ -117,7 +118,8 @@ impl KeySet {
     pub fn parse(text: &[u8], strict: bool) -> Result<Self, KeySetError> {
         let document = Json::parse_object(text, strict).map_err(|_| KeySetError::NotJson)?;
         let entries = match member(&document, "keys") {
-            None => return Err(KeySetError::NoKeys),
+            None if document.len() > Self::MAX_KEYS => return Err(KeySetError::TooManyKeys),
+            None => return Self::of_certificates(&document),
             Some(Json::Array(entries)) => entries,
             Some(_) => return Err(KeySetError::KeysNotAnArray),
         };
@@ -144,6 +146,27 @@ impl KeySet {
         Ok(Self {
             keys: keys.into(),
             skipped: skipped.into(),
+        })
+    }
+
+    /// A key set of the other form: certificates by `kid`. All of them must be RSA keys.
+    fn of_certificates(document: &[(String, Json)]) -> Result<Self, KeySetError> {
+        let mut keys = Vec::new();
+        for (id, value) in document {
+            let body = value.as_str().and_then(certificate::pem_body);
+            let public = certificate::rsa_key(body.ok_or(KeySetError::NoKeys)?);
+            keys.push(Key {
+                id: id.clone(),
+                algorithm: String::new(),
+                public: public.ok_or(KeySetError::NoneUsable(Some(KeyError::NotAKey)))?,
+            });
+        }
+        if keys.is_empty() {
+            return Err(KeySetError::NoKeys);
+        }
+        Ok(Self {
+            keys: keys.into(),
+            skipped: Box::default(),
         })
     }
 

@@ -2,6 +2,7 @@
 //! gives it. A bad token is data, not an error.
 
 mod base64url;
+mod certificate;
 mod extract;
 mod failure;
 pub(crate) mod json;

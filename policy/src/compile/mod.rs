@@ -261,7 +261,7 @@ fn report_companion(policies: &[Policy], diagnostics: &mut Diagnostics) {
                 code: Code::NeedsCompanion,
                 severity: Severity::Warning,
                 message: "Envoy does not tell a plugin the TCP peer; without help this never lets a request through".into(),
-                help: Some("apply docs/source-ip-envoyfilter.yaml, which puts a filter in front of the plugin".into()),
+                help: Some("apply docs/source-ip-envoyfilter.yaml".into()),
                 at: Location { path: clause.at.clone(), ..policy.at.clone() },
                 span: None,
             });

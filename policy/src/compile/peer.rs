@@ -36,7 +36,7 @@ pub(super) fn modes(
             (true, true) => {
                 ignored(
                     resource,
-                    "a PeerAuthentication of the root namespace with a selector is for no workload",
+                    "in the root namespace, one with a selector is for no workload",
                     diagnostics,
                 );
                 continue;
@@ -46,7 +46,7 @@ pub(super) fn modes(
             None => *scope = Some(resource),
             Some(older) => {
                 let message = format!(
-                    "`{}` is older and of the same scope, so this one is ignored",
+                    "`{}` is older and of the same scope: this one is ignored",
                     older.metadata.id
                 );
                 ignored(resource, &message, diagnostics);

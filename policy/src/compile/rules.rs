@@ -137,7 +137,7 @@ impl Values<'_> {
         self.has_bad_value = true;
         let effect = match self.resource.action {
             Action::Allow => "istiod drops the whole rule for it",
-            _ => "istiod drops the value, and the field with its last value",
+            _ => "istiod drops it, and the field with its last value",
         };
         self.refuse_or_drop(code, text, message, effect, help);
     }

@@ -61,7 +61,7 @@ pub(super) fn report(
             if matches!(resource, Resource::PeerAuthentication(_)) && setting.workload.is_gateway {
                 (
                     root.key("kind"),
-                    "the workload is a gateway, whose servers set their own TLS".to_owned(),
+                    "a gateway's servers set their own TLS".to_owned(),
                 )
             } else if !scope.target_refs.is_empty() {
                 (

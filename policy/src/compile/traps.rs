@@ -81,7 +81,7 @@ fn split_rules(policy: &AuthorizationPolicy, diagnostics: &mut Diagnostics) {
                 Code::SplitRule,
                 Severity::Warning,
                 &second.at,
-                "this dash starts a second rule, and either rule is enough: the sources above may do everything, and everybody may do this",
+                "this dash starts a second rule: the sources above may do everything, and everybody may do this",
                 "to ask for both, make it one rule with `from` and `to`",
             );
         }
@@ -103,7 +103,7 @@ fn token_rules(
                         Code::MissingPrefix,
                         Severity::Warning,
                         &rule.at.key("fromHeaders").index(index),
-                        "without a prefix the whole value is the token, so `Bearer TOKEN` is refused",
+                        "without a prefix, `Bearer TOKEN` as a whole is the token",
                         "add `prefix: \"Bearer \"`",
                     );
                 }
@@ -117,10 +117,10 @@ fn token_rules(
             Severity::Info,
             &last.location().path.key("spec").key("jwtRules"),
             format!(
-                "{} token rules are for this workload, and a good token of any of them is enough",
+                "{} token rules are for this workload, and a good token of any is enough",
                 rules.len()
             ),
-            "to tell issuers apart, ask for `requestPrincipals` in an AuthorizationPolicy",
+            "tell issuers apart by `requestPrincipals` in an AuthorizationPolicy",
         );
     }
 }
@@ -214,7 +214,7 @@ fn claims(policy: &AuthorizationPolicy, rule: &Rule, diagnostics: &mut Diagnosti
                     Code::ClaimIsNoText,
                     Severity::Warning,
                     &value.at,
-                    format!("`{name}` as a number or a boolean matches nothing, not even `*`"),
+                    format!("`{name}` as a number or boolean matches nothing, not even `*`"),
                     "ask for a claim that is a string or a list of strings",
                 );
             }
@@ -226,7 +226,7 @@ fn claims(policy: &AuthorizationPolicy, rule: &Rule, diagnostics: &mut Diagnosti
                 Severity::Info,
                 &condition.at.key("values"),
                 "one of these values is enough",
-                "to ask for all of them, write one `when` entry for each",
+                "to ask for all, write a `when` entry for each",
             );
         }
     }
@@ -294,8 +294,8 @@ fn preflight(policies: &[&AuthorizationPolicy], verifies: bool, diagnostics: &mu
             Code::PreflightIsDenied,
             Severity::Info,
             &first.location().path.key("spec").key("rules"),
-            "every rule asks for a token, and the CORS preflight of a browser carries none",
-            "where pages of other origins call, allow the method OPTIONS without a token",
+            "every rule asks for a token, and a CORS preflight has none",
+            "allow the method OPTIONS without a token, where pages of other origins call",
         );
     }
 }

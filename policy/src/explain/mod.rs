@@ -288,7 +288,7 @@ fn refused_peer(
         Attribute::Unreadable => "a connection that cannot be read here",
     };
     let summary = format!(
-        "{} is {} and got {got}; Istio's proxy closes such a connection without an answer",
+        "{} is {} and got {got}; Istio closes such a connection",
         name.unwrap_or_default(),
         mode.as_str()
     );
@@ -311,7 +311,7 @@ fn conclusion(
             let name = who.edits.unwritable().unwrap_or_default();
             (
                 format!(
-                    "the policies let it pass, but a claim with control characters cannot become the header {}",
+                    "a claim with control characters cannot become the header {}",
                     show::clip(&String::from_utf8_lossy(name))
                 ),
                 None,

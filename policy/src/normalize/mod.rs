@@ -97,13 +97,9 @@ impl Refused {
     /// Why, in one sentence.
     pub fn message(self) -> &'static str {
         match self {
-            Self::Path => {
-                "the path holds spaces, control characters or bytes outside ASCII, or does not begin with a slash"
-            }
-            Self::Syntax => "the host, the method or a header holds what HTTP does not allow there",
-            Self::Connection => {
-                "`connection` names too many headers, or one that says where the request comes from"
-            }
+            Self::Path => "the path is no path of visible ASCII characters",
+            Self::Syntax => "host, method or a header holds what HTTP forbids there",
+            Self::Connection => "`connection` names too many headers, or one that it may not",
             Self::Upgrade => "`upgrade` asks for another protocol than WebSocket",
         }
     }

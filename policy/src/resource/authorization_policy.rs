@@ -173,7 +173,7 @@ fn action(decoder: &mut Decoder, spec: &Object<'_>) -> Option<Action> {
                 Code::NotEnforced,
                 &spec.at().key("action"),
                 "the action CUSTOM is not enforced yet",
-                "remove the policy here; leaving it out silently would allow what the provider denies",
+                "remove it here; leaving it out silently would decide differently from the cluster",
             );
             return None;
         }

@@ -86,7 +86,7 @@ impl PeerAuthentication {
                 decoder.error(
                     Code::ConflictingFields,
                     levels.at(),
-                    "`portLevelMtls` needs a selector with labels: ports belong to a workload",
+                    "`portLevelMtls` needs a selector with labels",
                     "add `selector.matchLabels`, or remove `portLevelMtls`",
                 );
             }
