@@ -26,11 +26,14 @@ pub(crate) struct Source {
     /// The question that is under way.
     asking: RefCell<Option<Question>>,
     is_stale: Cell<bool>,
+    /// The shared keys are those of a configuration that has gone, and not used.
+    is_abandoned: Cell<bool>,
     strict: bool,
 }
 
 struct Question {
     token: u32,
+    since: u64,
     uri: String,
     cluster: String,
     /// Whether the answer tells where the keys are, and is not the keys.
@@ -41,8 +44,8 @@ struct Question {
 pub(crate) enum News {
     /// Nothing that matters to requests.
     None,
-    /// Asking failed.
-    Failed,
+    /// An answer came, and the keys are what they were.
+    Answer,
     /// These keys hold from now on.
     Keys(Option<Arc<KeySet>>),
 }
@@ -56,21 +59,21 @@ impl Source {
             seen: Cell::default(),
             asking: RefCell::default(),
             is_stale: Cell::default(),
+            is_abandoned: Cell::default(),
             strict,
         }
     }
 
-    fn record_name(&self) -> String {
-        format!("portcullis.keys.record|{}", self.uri)
-    }
-
-    fn body_name(&self) -> String {
-        format!("portcullis.keys.body|{}", self.uri)
+    /// INVARIANT: two plugins share an entry only if they would fetch and read the same. Any of the clusters may
+    /// be that of a URI which a document names.
+    fn entry(&self, what: &str) -> String {
+        let (location, clusters, strict) = (&self.location, &self.clusters, self.strict);
+        format!("portcullis.keys.{what}|{strict}|{clusters:?}|{location:?}")
     }
 
     /// The record, and the number that guards its change.
     fn record(&self) -> (Schedule, u32) {
-        match host::shared_data(&self.record_name()) {
+        match host::shared_data(&self.entry("record")) {
             Ok((bytes, guard)) => (Schedule::from_bytes(&bytes).unwrap_or_default(), guard),
             // An absent record is made by whoever comes first: no number guards it but this.
             Err(_) => (Schedule::default(), u32::MAX),
@@ -79,12 +82,20 @@ impl Source {
 
     /// Changes the record unless another worker did.
     fn change(&self, record: Schedule, guard: u32) -> bool {
-        host::set_shared_data(&self.record_name(), &record.to_bytes(), guard).is_ok()
+        host::set_shared_data(&self.entry("record"), &record.to_bytes(), guard).is_ok()
     }
 
     /// Asks if it is time. A question whose answer never came is given up.
     pub(crate) fn ask_if_due(&self, now: u64, metrics: &Metrics) {
         let (record, guard) = self.record();
+        let since = self.asking.borrow().as_ref().map(|question| question.since);
+        if let Some(since) = since {
+            if now < since + 2 * TIMEOUT + 2 {
+                let _renewed = self.change(record.asking(now), guard);
+                return;
+            }
+            *self.asking.borrow_mut() = None;
+        }
         if record.is_due(now) && self.change(record.asking(now), guard) {
             metrics.key_fetch();
             let is_discovery = matches!(self.location, KeyLocation::Discovery(_));
@@ -96,6 +107,10 @@ impl Source {
     pub(crate) fn take(&self, now: u64) -> News {
         let (record, _) = self.record();
         let seen = self.seen.replace(record);
+        if seen.version == 0 && record.is_abandoned(now) {
+            self.is_abandoned.set(true);
+            return News::None;
+        }
         if record.is_stale(now) {
             if self.is_stale.replace(true) {
                 return News::None;
@@ -108,15 +123,19 @@ impl Source {
         }
         if record.version != seen.version {
             self.is_stale.set(false);
-            let keys = host::shared_data(&self.body_name())
+            self.is_abandoned.set(false);
+            let keys = host::shared_data(&self.entry("body"))
                 .ok()
                 .and_then(|(body, _)| KeySet::parse(&body, self.strict).ok());
-            return News::Keys(keys.map(Arc::new));
+            return match keys {
+                Some(keys) => News::Keys(Some(Arc::new(keys))),
+                None => News::Answer,
+            };
         }
-        if record.failures == seen.failures {
+        if record.failures == seen.failures && record.fetched == seen.fetched {
             News::None
         } else {
-            News::Failed
+            News::Answer
         }
     }
 
@@ -127,15 +146,15 @@ impl Source {
 
     /// Whether an answer is under way that a request may wait for.
     pub(crate) fn is_first(&self) -> bool {
-        self.record().0.is_first()
+        let (record, _) = self.record();
+        record.is_first() || (self.is_abandoned.get() && record.failures == 0)
     }
 
     /// Asks for newer keys before it is time; whether a request may wait for them.
     pub(crate) fn early(&self, now: u64) -> bool {
         let (record, guard) = self.record();
-        record
-            .early(now)
-            .is_some_and(|early| self.change(early, guard))
+        let asks = |early| self.change(early, guard);
+        record.is_early(now) || record.early(now).is_some_and(asks)
     }
 
     fn ask(&self, uri: String, is_discovery: bool, now: u64, metrics: &Metrics) {
@@ -162,6 +181,7 @@ impl Source {
         if let Ok(token) = call {
             *self.asking.borrow_mut() = Some(Question {
                 token,
+                since: now,
                 uri,
                 cluster,
                 is_discovery,
@@ -213,13 +233,15 @@ impl Source {
     }
 
     fn keep(&self, body: &[u8], now: u64, metrics: &Metrics) {
+        let is_new = host::shared_data(&self.entry("body")).map_or(true, |(old, _)| old != body);
         // The body first: whoever sees the new version must find it.
-        if host::set_shared_data(&self.body_name(), body, 0).is_err() {
+        if is_new && host::set_shared_data(&self.entry("body"), body, 0).is_err() {
             self.fail(now, metrics, "Envoy does not keep it", "");
             return;
         }
         let (record, _) = self.record();
-        let record = record.succeeded(now, host::random());
+        let is_new = is_new || record.version == 0 || self.is_abandoned.get();
+        let record = record.succeeded(is_new, now, host::random());
         // This worker holds the lease, so nobody else has changed the record; an early wish may be lost.
         let _kept = self.change(record, 0);
     }

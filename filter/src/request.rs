@@ -1,9 +1,10 @@
 //! One request: read it, ask the core, reply or edit.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use portcullis_policy::{
-    Attribute, HeaderEdits, LocalReply, Request, authenticate, decide, explain,
+    Attribute, HeaderEdits, LocalReply, Reason, Request, authenticate, decide, explain,
 };
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::{Action, LogLevel};
@@ -21,6 +22,20 @@ const PRINCIPAL_STATE: &str = "portcullis.principal";
 pub(crate) struct Stream {
     pub(crate) id: u32,
     pub(crate) plugin: Rc<Plugin>,
+    /// Whether the request may go on.
+    pub(crate) passed: Rc<Cell<bool>>,
+}
+
+impl Stream {
+    /// Where `allow_on_headers_stop_iteration` is set, a body or trailers that pass would take the paused
+    /// headers along.
+    fn rest(&self) -> Action {
+        if self.passed.get() {
+            Action::Continue
+        } else {
+            Action::Pause
+        }
+    }
 }
 
 impl Context for Stream {}
@@ -28,13 +43,24 @@ impl Context for Stream {}
 impl HttpContext for Stream {
     fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
         match handle(&self.plugin, true) {
-            Outcome::Forward => Action::Continue,
+            Outcome::Forward => {
+                self.passed.set(true);
+                Action::Continue
+            }
             Outcome::Answered => Action::Pause,
             Outcome::Wait => {
-                self.plugin.wait(self.id);
+                self.plugin.wait(self.id, &self.passed);
                 Action::Pause
             }
         }
+    }
+
+    fn on_http_request_body(&mut self, _: usize, _: bool) -> Action {
+        self.rest()
+    }
+
+    fn on_http_request_trailers(&mut self, _: usize) -> Action {
+        self.rest()
     }
 }
 
@@ -124,12 +150,14 @@ fn enforce(plugin: &Plugin, gate: &Gate, may_wait: bool) -> Result<Outcome, Host
     };
     let who = authenticate(set, &request, &gate.verifier);
     gate.metrics.cache(gate.verifier.take_counts());
-    match plugin.hope(&who, set, request.now) {
-        Hope::NewKeys if plugin.take_keys() => return Ok(handle(plugin, may_wait)),
-        Hope::Soon if may_wait => return Ok(Outcome::Wait),
-        _ => {}
-    }
     let decision = decide(set, &request, &who);
+    if matches!(decision.reason, Reason::Token(_)) {
+        match plugin.hope(&who, set, request.now) {
+            Hope::NewKeys if plugin.take_keys() => return Ok(handle(plugin, may_wait)),
+            Hope::Soon if may_wait => return Ok(Outcome::Wait),
+            _ => {}
+        }
+    }
     gate.metrics.decided(decision.verdict, decision.reason);
     if let Some(reply) = decision.reply(set, &request, &who) {
         if host::logs(LogLevel::Info) {

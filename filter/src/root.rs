@@ -1,6 +1,6 @@
 //! Configuration: once per version and VM.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -74,6 +74,7 @@ struct Waiter {
     stream: u32,
     /// Seconds since the epoch.
     until: u64,
+    passed: Rc<Cell<bool>>,
 }
 
 /// More requests than these do not wait.
@@ -106,10 +107,17 @@ impl Plugin {
     }
 
     /// Lets a request wait; its time is bounded.
-    pub(crate) fn wait(&self, stream: u32) {
+    pub(crate) fn wait(&self, stream: u32, passed: &Rc<Cell<bool>>) {
         let until = now() + TIMEOUT + 1;
-        self.waiters.borrow_mut().push(Waiter { stream, until });
-        if host::speak_of(self.root).is_ok() {
+        let waiter = Waiter {
+            stream,
+            until,
+            passed: passed.clone(),
+        };
+        let is_first = self.waiters.borrow().is_empty();
+        self.waiters.borrow_mut().push(waiter);
+        // Every setting starts the time anew, so that a stream of requests would keep the tick away.
+        if is_first && host::speak_of(self.root).is_ok() {
             host::set_tick_period(SOON);
             // The stream is there: its request is being handled.
             let _there = host::speak_of(stream);
@@ -125,19 +133,17 @@ impl Plugin {
 
     /// What keys could still do for a request that is refused for lack of one.
     pub(crate) fn hope(&self, who: &Authenticated, set: &PolicySet, now: u64) -> Hope {
-        let is_about_keys = matches!(
-            who.failure(),
-            Some(TokenFailure::KeysUnavailable | TokenFailure::NoMatchingKey)
-        );
+        let is_unavailable = who.failure() == Some(TokenFailure::KeysUnavailable);
+        let is_missing = who.failure() == Some(TokenFailure::NoMatchingKey);
         let sources = self.sources.borrow();
-        if !is_about_keys || sources.is_empty() {
+        if !(is_unavailable || is_missing) || sources.is_empty() {
             return Hope::None;
         }
         if sources.iter().any(Source::is_behind) {
             return Hope::NewKeys;
         }
         let may_come = match who.misses_key(set) {
-            None => sources.iter().any(Source::is_first),
+            None => is_unavailable && sources.iter().any(Source::is_first),
             Some(location) => sources
                 .iter()
                 .any(|source| source.location == location && source.early(now)),
@@ -157,7 +163,7 @@ impl Plugin {
             let Some(gate) = self.gate() else { break };
             match source.take(now) {
                 News::None => {}
-                News::Failed => happened = true,
+                News::Answer => happened = true,
                 News::Keys(keys) => {
                     happened = true;
                     let gate = gate.with_keys(&source.location, keys.as_ref());
@@ -194,6 +200,7 @@ impl Plugin {
                 Outcome::Wait => self.waiters.borrow_mut().push(waiter),
                 Outcome::Answered => {}
                 Outcome::Forward => {
+                    waiter.passed.set(true);
                     if host::continue_request().is_err() {
                         host::log(LogLevel::Error, "a request that waited cannot go on");
                     }
@@ -312,6 +319,7 @@ impl RootContext for Root {
         Some(Box::new(Stream {
             id,
             plugin: self.plugin.clone(),
+            passed: Rc::default(),
         }))
     }
 

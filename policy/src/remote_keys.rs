@@ -43,6 +43,8 @@ pub struct Schedule {
 const REFRESH: u64 = 300;
 /// So much earlier at most, so that not everybody asks at once.
 const JITTER: u64 = 60;
+/// Nobody else asks for so long, unless the one who asks renews it.
+const LEASE: u64 = 3;
 /// An answer takes so long at most.
 pub const TIMEOUT: u64 = 5;
 /// The longest pause between two failures.
@@ -83,7 +85,8 @@ impl Endpoint {
             Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok()?),
             _ => (authority, usual),
         };
-        if host.is_empty() || authority.contains('@') {
+        let is_plain = uri.bytes().all(|byte| byte.is_ascii_graphic());
+        if host.is_empty() || authority.contains('@') || !is_plain {
             return None;
         }
         Some(Self {
@@ -104,20 +107,20 @@ impl Schedule {
         now >= self.next
     }
 
-    /// The record while one worker asks: nobody else does until its answer is overdue.
+    /// The record while one worker asks, to be renewed until the answer comes: who is gone renews nothing.
     #[must_use]
     pub fn asking(self, now: u64) -> Self {
         Self {
-            next: now + 2 * TIMEOUT + 2,
+            next: now + LEASE,
             ..self
         }
     }
 
-    /// The record after a key set came.
+    /// The record after a key set came, which may be the one that was there.
     #[must_use]
-    pub fn succeeded(self, now: u64, random: u64) -> Self {
+    pub fn succeeded(self, is_new: bool, now: u64, random: u64) -> Self {
         Self {
-            version: self.version + 1,
+            version: self.version + u64::from(is_new),
             fetched: now,
             next: now + REFRESH - random % JITTER,
             failures: 0,
@@ -141,10 +144,26 @@ impl Schedule {
     /// The record when a token names a key that is not in the set; `None` if that was asked lately.
     pub fn early(self, now: u64) -> Option<Self> {
         (now >= self.early_after && self.version > 0).then_some(Self {
-            next: now.min(self.next),
+            // Somebody may be asking already.
+            next: if self.next > now + LEASE {
+                now
+            } else {
+                self.next
+            },
             early_after: now + EARLY,
             ..self
         })
+    }
+
+    /// Whether the answer to such an early question is still to come.
+    pub fn is_early(&self, now: u64) -> bool {
+        let asked = self.early_after.saturating_sub(EARLY);
+        now < self.early_after && self.fetched < asked && self.next <= now + LEASE
+    }
+
+    /// Whether nobody has cared for the record lately, so that its keys may have been withdrawn since.
+    pub fn is_abandoned(&self, now: u64) -> bool {
+        self.version > 0 && now > self.next.saturating_add(2 * TIMEOUT)
     }
 
     /// Whether the keys are too old to be used.
@@ -246,6 +265,8 @@ mod tests {
         check("https:///keys", None);
         check("https://user@idp.example/", None);
         check("https://idp.example:x/", None);
+        check("https://idp.example/a b", None);
+        check("https://idp.example/\r\nx", None);
     }
 
     #[test]
@@ -278,7 +299,9 @@ mod tests {
 
     #[test]
     fn an_answer_is_good_for_minutes() {
-        let schedule = Schedule::default().failed(1000, 0).succeeded(1010, 59);
+        let schedule = Schedule::default()
+            .failed(1000, 0)
+            .succeeded(true, 1010, 59);
         assert_eq!((schedule.version, schedule.failures), (1, 0));
         assert!(!schedule.is_due(1250) && schedule.is_due(1251));
         assert!(!schedule.is_stale(1010 + MAX_STALE) && schedule.is_stale(1011 + MAX_STALE));
@@ -286,9 +309,15 @@ mod tests {
 
     #[test]
     fn an_unknown_key_asks_early_once() {
-        let schedule = Schedule::default().succeeded(1000, 0);
+        let schedule = Schedule::default().succeeded(true, 1000, 0);
         let early = schedule.early(1001).unwrap();
-        assert!(early.is_due(1001));
+        assert!(early.is_due(1001) && early.is_early(1001));
+        assert!(!early.succeeded(false, 1002, 0).is_early(1002), "answered");
+        let asking = early.asking(1001);
+        assert_eq!(
+            asking.next,
+            asking.early(1031).unwrap().next.max(asking.next)
+        );
         assert_eq!(early.early(1030), None);
         assert!(early.early(1031).is_some());
         assert_eq!(
@@ -301,12 +330,22 @@ mod tests {
     #[test]
     fn one_worker_asks() {
         let asking = Schedule::default().asking(1000);
-        assert!(!asking.is_due(1011) && asking.is_due(1012));
+        assert!(!asking.is_due(1002) && asking.is_due(1003));
+        assert!(!asking.asking(1002).is_due(1004), "renewed");
+    }
+
+    #[test]
+    fn keys_that_nobody_looks_after_are_abandoned() {
+        let schedule = Schedule::default().succeeded(true, 1000, 0);
+        assert!(!schedule.is_abandoned(1310) && schedule.is_abandoned(1311));
+        assert!(!Schedule::default().is_abandoned(1000), "there are none");
+        let same = schedule.succeeded(false, 1300, 0);
+        assert_eq!((same.version, same.fetched), (1, 1300));
     }
 
     #[test]
     fn the_record_survives_its_bytes() {
-        let schedule = Schedule::default().succeeded(5, 7).failed(6, 1);
+        let schedule = Schedule::default().succeeded(true, 5, 7).failed(6, 1);
         assert_eq!(Schedule::from_bytes(&schedule.to_bytes()), Some(schedule));
         assert_eq!(Schedule::from_bytes(b"x"), None);
         assert_eq!(Schedule::from_bytes(&[0; 48]), None);

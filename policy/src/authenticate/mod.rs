@@ -53,10 +53,11 @@ pub(crate) struct Attempt {
 impl Authenticated {
     /// Whether a key set that was fetched lacks the key that a token names, so that a newer one may have it.
     pub fn misses_key(&self, set: &PolicySet) -> Option<KeyLocation> {
-        let mut attempts = self.attempts.iter();
-        let missing =
-            attempts.find(|attempt| attempt.outcome == Err(TokenFailure::NoMatchingKey))?;
-        set.providers.get(missing.provider)?.location.clone()
+        let mut missing = self
+            .attempts
+            .iter()
+            .filter(|attempt| attempt.outcome == Err(TokenFailure::NoMatchingKey));
+        missing.find_map(|attempt| set.providers.get(attempt.provider)?.location.clone())
     }
 
     /// The verified principal, `ISSUER/SUBJECT`; `None` if the token lacks either.

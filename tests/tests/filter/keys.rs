@@ -318,3 +318,81 @@ fn a_cluster_that_is_not_there_is_named_with_its_remedy() {
     assert!(envoy.log().contains(line), "{}", envoy.log());
     assert_sound(&envoy);
 }
+
+#[test]
+fn a_body_does_not_take_a_waiting_request_along() {
+    let upstream = echo().unwrap();
+    let body = public_jwks(&["ec-1"]).unwrap().into_bytes();
+    let keys = Keys::new(Answer::Slow(Duration::from_millis(700), body));
+    let server = keys.serve(0);
+    let settings = json!({
+        "policies": [
+            resource("RequestAuthentication", "tokens", &json!({ "jwtRules": [
+                { "issuer": ISSUER, "jwksUri": URI },
+            ] })),
+            policy("only-alice", &json!({ "rules": [
+                { "from": [{ "source": { "requestPrincipals": [format!("{ISSUER}/alice")] } }] },
+            ] })),
+        ],
+        "workload": { "namespace": "default" },
+        "jwks": [{ "uri": URI, "cluster": "idp" }],
+    });
+    for stops_at_headers_alone in [false, true] {
+        let mut filter = plugin(&settings.to_string());
+        filter["typed_config"]["config"]["allow_on_headers_stop_iteration"] =
+            stops_at_headers_alone.into();
+        let mut config = Config::new(
+            upstream.address(),
+            vec![Listener::new("gate", vec![filter])],
+        );
+        config.clusters.push(cluster("idp", server.address()));
+        let envoy = Envoy::start(&config).unwrap();
+        let post = |key: &str, size: usize| Exchange {
+            method: "POST".into(),
+            body: vec![b'x'; size],
+            ..signed_with(key)
+        };
+        check(&envoy, &post("ec-1", 3000), 200);
+        check(&envoy, &post("ec-1", 300_000), 200);
+        // This one waits as well, for a key that does not come.
+        check(&envoy, &post("rsa-1", 3000), 401);
+        check(&envoy, &post("rsa-1", 3000), 401);
+        assert_sound(&envoy);
+    }
+}
+
+#[test]
+fn plugins_with_other_clusters_have_other_keys() {
+    let upstream = echo().unwrap();
+    let (one, other) = (Keys::new(good(&["ec-1"])), Keys::new(good(&["rsa-1"])));
+    let servers = [one.serve(0), other.serve(0)];
+    let listener = |name: &str, cluster: &str| {
+        let settings = json!({
+            "policies": [resource("RequestAuthentication", "tokens", &json!({ "jwtRules": [
+                { "issuer": ISSUER, "jwksUri": URI },
+            ] }))],
+            "workload": { "namespace": "default" },
+            "jwks": [{ "uri": URI, "cluster": cluster }],
+        });
+        Listener::new(name, vec![plugin(&settings.to_string())])
+    };
+    let listeners = vec![listener("one", "idp-one"), listener("other", "idp-other")];
+    let mut config = Config::new(upstream.address(), listeners);
+    config.clusters.extend(
+        ["idp-one", "idp-other"]
+            .into_iter()
+            .zip(&servers)
+            .map(|(name, server)| cluster(name, server.address())),
+    );
+    let envoy = Envoy::start(&config).unwrap();
+    for (listener, key, expected) in [
+        ("one", "ec-1", 200),
+        ("other", "rsa-1", 200),
+        ("one", "rsa-1", 401),
+        ("other", "ec-1", 401),
+    ] {
+        let status = envoy.send(listener, &signed_with(key)).unwrap().status;
+        assert_eq!(status, expected, "{listener} {key}");
+    }
+    assert_sound(&envoy);
+}
