@@ -113,6 +113,15 @@ impl Envoy {
         Ok(exchange.send_directly(self.admin)?)
     }
 
+    /// How much memory the process holds, in KiB: V8's counts, which Envoy's own statistics do not.
+    pub fn resident_memory(&self) -> Result<u64> {
+        let path = format!("/proc/{}/status", self.process.id());
+        let status = std::fs::read_to_string(&path).context(path)?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+        number.context("no VmRSS")
+    }
+
     /// The value of a counter or gauge; 0 when Envoy has no statistic of that name.
     pub fn stat(&self, name: &str) -> Result<u64> {
         let text = self.admin("/stats")?.text();

@@ -396,3 +396,93 @@ fn plugins_with_other_clusters_have_other_keys() {
     }
     assert_sound(&envoy);
 }
+
+#[test]
+fn no_decision_is_wrong_while_the_configuration_changes_every_second() {
+    const REQUESTS: u64 = 10_000;
+    let upstream = echo().unwrap();
+    let keys = Keys::new(good(&["ec-1"]));
+    let server = keys.serve(0);
+    // Two versions of one meaning, so that every request has one right answer at any time.
+    let version = |entries: u32| {
+        let settings = json!({
+            "policies": [
+                resource("RequestAuthentication", "tokens", &json!({ "jwtRules": [
+                    { "issuer": ISSUER, "jwksUri": URI },
+                ] })),
+                paths("shut", "DENY", &["/never"]),
+            ],
+            "workload": { "namespace": "default" },
+            "jwks": [{ "uri": URI, "cluster": "idp" }],
+            "signatureCache": { "entries": entries },
+        });
+        plugin(&settings.to_string())
+    };
+    let mut file = ExtensionFile::new(&version(100)).unwrap();
+    let listener = Listener::new("gate", vec![file.http_filter()]);
+    let mut config = Config::new(upstream.address(), vec![listener]);
+    config.concurrency = 2;
+    config.clusters.push(cluster("idp", server.address()));
+    let envoy = Envoy::start(&config).unwrap();
+    check(&envoy, &signed_with("ec-1"), 200);
+
+    let bearer = |text: &str| {
+        with(
+            "/",
+            &[("authorization", format!("Bearer {text}").as_bytes())],
+        )
+    };
+    let good = token(&json!({ "sub": "alice" }));
+    let (signed, signature) = good.rsplit_once('.').unwrap();
+    let other = token(&json!({ "sub": "mallory" }));
+    let forged = format!("{}.{signature}", other.rsplit_once('.').unwrap().0);
+    let mix = [
+        (bearer(&good), 200),
+        (get("/"), 200),
+        (get("/never"), 403),
+        (bearer(&forged), 401),
+        (bearer(&format!("{signed}.")), 401),
+        (bearer(&token(&json!({ "exp": 1 }))), 401),
+        (signed_with("ed-1"), 401),
+        (bearer("a.b.c"), 401),
+        (bearer(&"x".repeat(50_000)), 401),
+        (with("/", &[("authorization", b"Bearer \xff\xfe")]), 401),
+    ];
+    let memory = || envoy.resident_memory().unwrap();
+    let sent = AtomicU64::new(0);
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let load: Vec<_> = (0..3)
+            .map(|_| {
+                scope.spawn(|| {
+                    while !stop.load(Ordering::Relaxed) {
+                        for (index, (exchange, expected)) in mix.iter().enumerate() {
+                            assert_eq!(status(&envoy, exchange), *expected, "request {index}");
+                            sent.fetch_add(1, Ordering::Relaxed);
+                        }
+                    }
+                })
+            })
+            .collect();
+        let failed = || load.iter().any(std::thread::ScopedJoinHandle::is_finished);
+        let mut before = 0;
+        for switch in 1_u32.. {
+            let applied = envoy.replace_extension(&mut file, &version(100 + switch % 2));
+            std::thread::sleep(Duration::from_secs(1));
+            assert_eq!(applied.unwrap(), Applied::Accepted);
+            if switch == 4 {
+                before = memory();
+            }
+            if failed() || (switch >= 10 && sent.load(Ordering::Relaxed) >= REQUESTS) {
+                break;
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+        let after = memory();
+        assert!(
+            after < before + before / 5,
+            "memory grew from {before} to {after} KiB"
+        );
+    });
+    assert_sound(&envoy);
+}
