@@ -240,8 +240,7 @@ impl Source {
             return;
         }
         let (record, _) = self.record();
-        let is_new = is_new || record.version == 0 || self.is_abandoned.get();
-        let record = record.succeeded(is_new, now, host::random());
+        let record = record.succeeded(is_new || self.is_abandoned.get(), now, host::random());
         // This worker holds the lease, so nobody else has changed the record; an early wish may be lost.
         let _kept = self.change(record, 0);
     }

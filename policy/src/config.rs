@@ -211,10 +211,11 @@ fn signatures(decoder: &mut Decoder, object: &Object<'_>) -> Signatures {
         "auto" => Signatures::Auto,
         "builtIn" => Signatures::BuiltIn,
         other => {
-            decoder.error(
+            decoder.refuse(
                 Code::UnknownEnumValue,
                 &text.at,
-                format!("`{other}` is not a way to verify signatures"),
+                &other,
+                "a way to verify signatures",
                 "use auto or builtIn",
             );
             Signatures::default()
@@ -224,10 +225,7 @@ fn signatures(decoder: &mut Decoder, object: &Object<'_>) -> Signatures {
 
 fn signature_cache(decoder: &mut Decoder, object: &Object<'_>) -> CacheLimits {
     let mut limits = CacheLimits::default();
-    let Some(object) = object
-        .field("signatureCache")
-        .and_then(|field| decoder.object(&field))
-    else {
+    let Some(object) = decoder.inner(object, "signatureCache") else {
         return limits;
     };
     decoder.known_fields(&object, &["entries", "bytes"]);
@@ -268,19 +266,21 @@ fn key_sets(
 ) -> Vec<KeySetSource> {
     let fields = decoder.list(object, "jwks").unwrap_or_default();
     let mut sources: Vec<KeySetSource> = Vec::new();
+    let mut seen: Vec<String> = Vec::new();
     for field in fields {
-        let Some(source) = key_set(decoder, &field, clusters) else {
-            continue;
-        };
-        if sources.iter().any(|earlier| earlier.uri == source.uri) {
-            decoder.error(
-                Code::DuplicateKey,
-                &field.at.key("uri"),
-                format!("`{}` has a key set already", source.uri),
-                "keep one entry for each uri",
-            );
+        let uri = field.node.get("uri").and_then(Node::as_str);
+        if let Some(uri) = uri {
+            if seen.iter().any(|earlier| earlier == uri) {
+                decoder.error(
+                    Code::DuplicateKey,
+                    &field.at.key("uri"),
+                    format!("`{uri}` has a key set already"),
+                    "keep one entry for each uri",
+                );
+            }
+            seen.push(uri.to_owned());
         }
-        sources.push(source);
+        sources.extend(key_set(decoder, &field, clusters));
     }
     sources
 }
@@ -466,6 +466,10 @@ mod tests {
                 "error[conflicting-fields]: jwks[0].cluster: `jwks` and `cluster` exclude each other",
                 "error[duplicate-key]: jwks[1].uri: `u` has a key set already",
             ],
+        );
+        check(
+            r#"{"policies":[],"jwks":[{"uri":"u","cluster":"c"},{"uri":"u","cluster":"d"}]}"#,
+            &["error[duplicate-key]: jwks[1].uri: `u` has a key set already"],
         );
     }
 }

@@ -116,11 +116,13 @@ impl Schedule {
         }
     }
 
-    /// The record after a key set came, which may be the one that was there.
+    /// The record after a key set came. The one that was there already is no new version, unless workers had
+    /// given it up for its age.
     #[must_use]
     pub fn succeeded(self, is_new: bool, now: u64, random: u64) -> Self {
+        let is_version = is_new || self.version == 0 || self.is_stale(now);
         Self {
-            version: self.version + u64::from(is_new),
+            version: self.version + u64::from(is_version),
             fetched: now,
             next: now + REFRESH - random % JITTER,
             failures: 0,
@@ -341,6 +343,8 @@ mod tests {
         assert!(!Schedule::default().is_abandoned(1000), "there are none");
         let same = schedule.succeeded(false, 1300, 0);
         assert_eq!((same.version, same.fetched), (1, 1300));
+        let back = schedule.succeeded(false, 1001 + MAX_STALE, 0);
+        assert_eq!(back.version, 2, "workers had dropped the keys");
     }
 
     #[test]
