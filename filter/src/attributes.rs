@@ -109,11 +109,8 @@ fn peer_names() -> Option<Vec<Vec<u8>>> {
 
 /// Whether the proxy is a gateway, as Istio's node ids say: `router~ADDRESS~NAME~DOMAIN`.
 pub(crate) fn is_gateway() -> bool {
-    let id = match host::property(&["xds", "node", "id"]) {
-        Ok(None) => host::property(&["node", "id"]),
-        found => found,
-    };
-    id.ok()
+    node(&["id"])
+        .ok()
         .flatten()
         .is_some_and(|id| id.starts_with(b"router~"))
 }
@@ -121,12 +118,12 @@ pub(crate) fn is_gateway() -> bool {
 /// The workload as Istio describes it in the proxy's node metadata; `None` if it does not, or not in a form
 /// that we know: labels taken as missing would unselect policies that deny.
 pub(crate) fn workload() -> Option<Workload> {
-    let namespace = String::from_utf8(node_metadata("NAMESPACE").ok()??).ok()?;
+    let namespace = String::from_utf8(node(&["metadata", "NAMESPACE"]).ok()??).ok()?;
     let is_label = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     if namespace.is_empty() || !namespace.bytes().all(is_label) {
         return None;
     }
-    let bytes = node_metadata("LABELS").ok()?.unwrap_or_default();
+    let bytes = node(&["metadata", "LABELS"]).ok()?.unwrap_or_default();
     let mut labels = BTreeMap::new();
     let mut size = 4;
     for (key, value) in pairs(&bytes)? {
@@ -144,11 +141,11 @@ pub(crate) fn workload() -> Option<Workload> {
     })
 }
 
-/// A key of the node's metadata; `None` if it is not there.
-fn node_metadata(key: &str) -> Result<Option<Vec<u8>>, host::HostError> {
-    match host::property(&["xds", "node", "metadata", key])? {
+/// What Envoy says of itself; `None` if it does not.
+fn node(path: &[&str]) -> Result<Option<Vec<u8>>, host::HostError> {
+    match host::property(&[&["xds", "node"], path].concat())? {
         // Envoy before 1.33 knows the node without `xds`.
-        None => host::property(&["node", "metadata", key]),
+        None => host::property(&[&["node"], path].concat()),
         found => Ok(found),
     }
 }

@@ -295,6 +295,11 @@ pub(crate) fn set_filter_state(name: &str, value: &[u8]) -> Result<(), HostError
     check(unsafe { proxy_set_property(name.as_ptr(), name.len(), value.as_ptr(), value.len()) })
 }
 
+/// Seconds since the epoch.
+pub(crate) fn seconds() -> Result<u64, HostError> {
+    Ok(now()? / 1_000_000_000)
+}
+
 /// Nanoseconds since the epoch.
 pub(crate) fn now() -> Result<u64, HostError> {
     let mut nanoseconds = 0;

@@ -13,8 +13,6 @@ use crate::attributes::{Connection, pairs};
 use crate::host::{self, HostError};
 use crate::root::{Gate, Hope, Plugin};
 
-/// In a second.
-const NANOSECONDS: u64 = 1_000_000_000;
 /// The filter state that holds the verified principal, `ISSUER/SUBJECT`.
 const PRINCIPAL_STATE: &str = "portcullis.principal";
 
@@ -115,10 +113,9 @@ fn enforce(plugin: &Plugin, gate: &Gate, may_wait: bool) -> Result<Outcome, Host
         .collect();
     let needs = set.needs();
     let connection = Connection::read(needs);
-    let peer_names: Attribute<Vec<&[u8]>> = match &connection.peer_names {
-        Attribute::Known(names) => Attribute::Known(names.iter().map(Vec::as_slice).collect()),
-        Attribute::Unreadable => Attribute::Unreadable,
-    };
+    let peer_names = connection.peer_names.as_ref();
+    let peer_names: Attribute<Vec<&[u8]>> =
+        peer_names.map(|names| names.iter().map(Vec::as_slice).collect());
     let request = Request {
         method: pseudo(b":method").unwrap_or_default(),
         scheme: pseudo(b":scheme").unwrap_or_default(),
@@ -129,24 +126,11 @@ fn enforce(plugin: &Plugin, gate: &Gate, may_wait: bool) -> Result<Outcome, Host
         remote_ip: connection.remote_ip,
         destination_ip: connection.destination_ip,
         destination_port: connection.destination_port,
-        server_name: match &connection.server_name {
-            Attribute::Known(name) => Attribute::Known(name.as_slice()),
-            Attribute::Unreadable => Attribute::Unreadable,
-        },
-        peer_names: match &peer_names {
-            Attribute::Known(names) => Attribute::Known(names.as_slice()),
-            Attribute::Unreadable => Attribute::Unreadable,
-        },
+        server_name: connection.server_name.as_ref().map(Vec::as_slice),
+        peer_names: peer_names.as_ref().map(Vec::as_slice),
         tls: connection.tls,
-        metadata: match &connection.metadata {
-            Attribute::Known(metadata) => Attribute::Known(metadata),
-            Attribute::Unreadable => Attribute::Unreadable,
-        },
-        now: if needs.now {
-            host::now()? / NANOSECONDS
-        } else {
-            0
-        },
+        metadata: connection.metadata.as_ref(),
+        now: if needs.now { host::seconds()? } else { 0 },
     };
     let who = authenticate(set, &request, &gate.verifier);
     gate.metrics.cache(gate.verifier.take_counts());

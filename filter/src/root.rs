@@ -223,9 +223,9 @@ impl Plugin {
     }
 }
 
-/// Seconds since the epoch.
+/// Seconds since the epoch; 0 when Envoy does not tell.
 fn now() -> u64 {
-    host::now().unwrap_or_default() / 1_000_000_000
+    host::seconds().unwrap_or_default()
 }
 
 impl Context for Root {

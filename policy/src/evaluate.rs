@@ -239,15 +239,6 @@ impl Walk<'_> {
     }
 }
 
-impl<T> Attribute<T> {
-    fn map<U>(self, convert: impl FnOnce(T) -> U) -> Attribute<U> {
-        match self {
-            Self::Known(value) => Attribute::Known(convert(value)),
-            Self::Unreadable => Attribute::Unreadable,
-        }
-    }
-}
-
 fn metadata_matches(found: Option<&MetadataValue>, wanted: &MetadataMatcher) -> bool {
     let is =
         |matcher: &StringMatcher, text: &str| matcher.matches(text.as_bytes(), Case::Sensitive);

@@ -14,6 +14,24 @@ pub enum Attribute<T> {
     Unreadable,
 }
 
+impl<T> Attribute<T> {
+    /// The attribute converted, where it is known.
+    pub fn map<U>(self, convert: impl FnOnce(T) -> U) -> Attribute<U> {
+        match self {
+            Self::Known(value) => Attribute::Known(convert(value)),
+            Self::Unreadable => Attribute::Unreadable,
+        }
+    }
+
+    /// The attribute, borrowed.
+    pub fn as_ref(&self) -> Attribute<&T> {
+        match self {
+            Self::Known(value) => Attribute::Known(value),
+            Self::Unreadable => Attribute::Unreadable,
+        }
+    }
+}
+
 /// One request. All text is bytes as the peer sent them, after the connection manager's normalisation
 /// ([`crate::normalize`] for callers that are not behind Envoy).
 #[derive(Debug, Clone, Copy)]

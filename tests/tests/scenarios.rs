@@ -265,17 +265,9 @@ fn check(
     }
 }
 
-fn unlike_native(driver: &str, mut outcome: Outcome, native: &Outcome) -> Vec<String> {
+fn unlike_native(driver: &str, outcome: Outcome, native: &Outcome) -> Vec<String> {
     if driver == "envoy-native" {
-        // Envoy's realm holds the query, where tokens travel, and ours does not: fixed on purpose.
-        for (name, value) in &mut outcome.headers {
-            if name == "www-authenticate"
-                && let Some((realm, rest)) = value.clone().split_once('?')
-            {
-                let end = rest.find("\", error=").unwrap_or(rest.len());
-                *value = format!("{realm}{}", rest.get(end..).unwrap_or_default());
-            }
-        }
+        return outcome.without_query_in_realm().unlike_other(native);
     }
     outcome.unlike_other(native)
 }

@@ -91,7 +91,7 @@ fn answers(run: Run, entry: &Entry) -> Answers {
 impl Verdicts {
     /// How the drivers disagree, a line for each difference; empty when they agree.
     pub(super) fn differences(&self) -> Vec<String> {
-        let oracle = self.oracle.clone().map(without_query_in_realm);
+        let oracle = self.oracle.clone().map(Outcome::without_query_in_realm);
         let mut found = compare("native", &self.native, "envoy-native", &oracle);
         found.extend(compare(
             "envoy-filter",
@@ -143,19 +143,6 @@ fn compare(
         (Err(error), Ok(_)) => vec![format!("{name} failed: {error}")],
         (_, Err(error)) => vec![format!("{other_name} failed: {error}")],
     }
-}
-
-/// Envoy's realm holds the query, where tokens travel, and ours does not: fixed on purpose.
-fn without_query_in_realm(mut outcome: Outcome) -> Outcome {
-    for (name, value) in &mut outcome.headers {
-        if name == "www-authenticate"
-            && let Some((realm, rest)) = value.clone().split_once('?')
-        {
-            let end = rest.rfind("\", error=").unwrap_or(rest.len());
-            *value = format!("{realm}{}", rest.get(end..).unwrap_or_default());
-        }
-    }
-    outcome
 }
 
 /// Headers that Envoy makes new for every request.
