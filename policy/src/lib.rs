@@ -17,6 +17,9 @@ pub mod decision;
 pub mod diagnostic;
 mod evaluate;
 pub mod explain;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod matcher;
 pub mod normalize;
 pub mod policy_set;

@@ -1,13 +1,13 @@
 //! Who a request's token says it is from: what Envoy's `jwt_authn` does with the configuration that Istio
 //! gives it. A bad token is data, not an error.
 
-mod base64url;
+pub(crate) mod base64url;
 mod certificate;
 mod extract;
 mod failure;
 pub(crate) mod json;
 mod jwks;
-mod jws;
+pub(crate) mod jws;
 mod mode;
 mod output;
 
