@@ -1,12 +1,10 @@
 // Decides the opening example at build time, by the modules the page itself uses.
 
-import { readFileSync, readdirSync } from 'node:fs';
-import { fileURLToPath, pathToFileURL } from 'node:url';
-
+import { load } from './modules.js';
 import { baseTime, realNow } from './src/clock.js';
 import { caseFromScenario, toRequest, toSetting } from './src/model.js';
-import { openingOf, readPresets } from './src/presets.js';
-import type { Files } from './src/presets.js';
+import { openingOf } from './src/presets.js';
+import type { Preset } from './src/presets.js';
 import { answerText } from './src/views/answer.js';
 import { sentence } from './src/views/sentence.js';
 
@@ -20,12 +18,10 @@ export interface Prerendered {
   summary: string;
 }
 
-const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
-
-export async function prerender(asked: string): Promise<Prerendered> {
+export async function prerender(presets: Preset[], asked: string): Promise<Prerendered> {
   const engineModule: EngineModule = await load('engine/portcullis_playground');
   const minter: MintModule = await load('mint/portcullis_mint');
-  const opening = openingOf(readPresets(engineModule.readScenario, exampleFiles()), asked);
+  const opening = openingOf(presets, asked);
   if (!opening) throw new Error('no example to open with: ../examples/*/scenarios*.yaml');
   const { preset, request } = opening;
   const opened = caseFromScenario(preset.policies, preset.scenario, preset.scenario.requests[request]);
@@ -45,21 +41,4 @@ export async function prerender(asked: string): Promise<Prerendered> {
     answer: answerText(report),
     summary: sentence(report.error ?? report.summary).replaceAll('`', ''),
   };
-}
-
-async function load<Module extends { default: EngineModule['default'] | MintModule['default'] }>(name: string): Promise<Module> {
-  const module: Module = await import(pathToFileURL(here(`src/generated/${name}.js`)).href);
-  await module.default({ module_or_path: readFileSync(here(`src/generated/${name}_bg.wasm`)) });
-  return module;
-}
-
-function exampleFiles(): Files {
-  const files: Files = {};
-  for (const folder of readdirSync(here('../examples'), { withFileTypes: true })) {
-    if (!folder.isDirectory() || folder.name === 'keys') continue;
-    for (const file of readdirSync(here(`../examples/${folder.name}`))) {
-      if (/^(?:policies|scenarios).*\.yaml$/.test(file)) files[`${folder.name}/${file}`] = readFileSync(here(`../examples/${folder.name}/${file}`), 'utf8');
-    }
-  }
-  return files;
 }

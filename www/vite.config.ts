@@ -3,9 +3,22 @@ import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vite';
 import type { Plugin } from 'vite';
 
+import { readPresets } from './examples.js';
 import { prerender } from './prerender.js';
 
 const here = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
+
+const presets = readPresets();
+
+/** The module `virtual:presets`: the examples, as the core reads them. */
+function examples(): Plugin {
+  const name = 'virtual:presets';
+  return {
+    name: 'portcullis-examples',
+    resolveId: (id) => (id === name ? `\0${name}` : undefined),
+    load: async (id) => (id === `\0${name}` ? `export const presets = ${JSON.stringify(await presets)};` : undefined),
+  };
+}
 
 /** Puts the opening example and its verdict into the skeleton: the page can be read before the engine runs. */
 function skeleton(): Plugin {
@@ -16,7 +29,7 @@ function skeleton(): Plugin {
     async transformIndexHtml(html) {
       const preset = /<portcullis-playground preset="([^"]*)"/.exec(html)?.[1];
       if (preset === undefined) return html;
-      const { policies, outcome, answer, summary } = await prerender(preset);
+      const { policies, outcome, answer, summary } = await prerender(await presets, preset);
       const values: Record<string, string> = { policies, outcome, answer, summary };
       return html.replace(/\{\{(\w+)\}\}/g, (_, name: string) => escape(values[name] ?? ''));
     },
@@ -47,7 +60,7 @@ function preloadModules(): Plugin {
 
 export default defineConfig({
   base: './',
-  plugins: [skeleton(), preloadModules()],
+  plugins: [examples(), skeleton(), preloadModules()],
   server: { fs: { allow: ['..'] } },
   build: {
     target: 'es2022',

@@ -225,6 +225,7 @@ fn load_report(resources: &Resources, compiled: &Compiled, text: &Text) -> LoadR
 
 impl Text {
     /// A text without documents, for findings that carry their own place.
+    #[cfg(feature = "scenarios")]
     pub(crate) fn bare(text: &str) -> Self {
         Self {
             documents: Vec::new(),

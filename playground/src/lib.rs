@@ -8,13 +8,13 @@
 
 mod engine;
 mod report;
+#[cfg(feature = "scenarios")]
 mod scenario;
 pub mod wire;
 
 pub use engine::Engine;
 
-use tsify::{Ts, Tsify};
-use wasm_bindgen::prelude::{JsError, wasm_bindgen};
+use wasm_bindgen::prelude::wasm_bindgen;
 
 /// A panic is a bug of ours: it goes to the console with its place before the instance stops.
 #[wasm_bindgen(start)]
@@ -31,7 +31,11 @@ pub fn version() -> String {
 }
 
 /// A scenario file as data, or what is wrong with it.
+#[cfg(feature = "scenarios")]
 #[wasm_bindgen(js_name = readScenario)]
-pub fn read_scenario(text: &str) -> Result<Ts<wire::ScenarioRead>, JsError> {
+pub fn read_scenario(
+    text: &str,
+) -> Result<tsify::Ts<wire::ScenarioRead>, wasm_bindgen::prelude::JsError> {
+    use tsify::Tsify;
     Ok(scenario::read(text).into_ts()?)
 }

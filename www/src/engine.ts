@@ -29,8 +29,6 @@ export type {
 } from './generated/engine/portcullis_playground.js';
 export type { MintResult, MintSpec } from './generated/mint/portcullis_mint.js';
 
-export type ScenarioRead = ReturnType<typeof glue.readScenario>;
-
 /** The answer of a call into the engine; `stopped` when the engine trapped and was rebuilt. */
 export type Answer<T> = { kind: 'answer'; value: T } | { kind: 'stopped' };
 
@@ -64,10 +62,6 @@ export class EngineHost {
 
   version(): string {
     return glue.version();
-  }
-
-  readScenario(text: string): Answer<ScenarioRead> {
-    return this.#call(() => glue.readScenario(text));
   }
 
   load(setting: Setting): Answer<LoadReport> {

@@ -14,7 +14,7 @@ import { startEngine } from './engine.js';
 import type { EngineHost, LoadReport, Range, Report } from './engine.js';
 import { caseFromScenario, emptyCase } from './model.js';
 import type { Case } from './model.js';
-import { openingOf, readPresets } from './presets.js';
+import { openingOf } from './presets.js';
 import type { Preset } from './presets.js';
 import { Session } from './session.js';
 import { colors } from './styles/colors.js';
@@ -30,8 +30,8 @@ import { tabList } from './views/tabs.js';
 import { TraceTree } from './views/trace.js';
 import { announcement, verdictView } from './views/verdict.js';
 
-/** Starts with the page, beside the engine. */
-const loadedExamples = import('./examples.js');
+/** A chunk of its own, beside the engine: it is data, and it grows. */
+const loadedPresets = import('virtual:presets');
 
 type Pane = 'policy' | 'request' | 'why';
 
@@ -109,10 +109,7 @@ export class PortcullisPlayground extends LitElement {
       case 'started':
         this.#engine = started.engine;
         this.#session = new Session(started.engine, () => this.#decided());
-        this.#presets = readPresets((text) => {
-          const read = started.engine.readScenario(text);
-          return read.kind === 'answer' ? read.value : undefined;
-        }, (await loadedExamples).files);
+        this.#presets = (await loadedPresets).presets;
         this.#openFirst();
         return;
       case 'blocked':

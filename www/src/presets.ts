@@ -1,7 +1,6 @@
-// The examples of the repository as presets: the same files that the tests run.
+// The examples of the repository as presets: the same files that the tests run, read when the page is built.
 
-import type { ScenarioFile, ScenarioRead } from './engine.js';
-import { sentence } from './views/sentence.js';
+import type { ScenarioFile } from './engine.js';
 
 export interface Preset {
   /** `folder/file`, stable across builds. */
@@ -17,49 +16,6 @@ export interface Preset {
 export interface Opening {
   preset: Preset;
   request: number;
-}
-
-/** YAML texts by path; the last two segments are folder and file. */
-export type Files = Record<string, string>;
-
-/** Undefined when the text cannot be read at all. */
-type Read = (text: string) => ScenarioRead | undefined;
-
-const groups = new Map([
-  ['kyma-istio-jwt', 'Kyma: JWT for a workload'],
-  ['kyma-client-certificate', 'Kyma: client certificate'],
-  ['istio-jwt-ingress', 'Istio: JWT at the ingress gateway'],
-]);
-
-export function readPresets(read: Read, files: Files): Preset[] {
-  const order = [...groups.keys()];
-  const rank = (preset: Preset): number => (order.indexOf(preset.folder) + order.length + 1) % (order.length + 1);
-  return Object.entries(files)
-    .flatMap(([path, text]) => readPreset(read, files, path, text))
-    .sort((a, b) => rank(a) - rank(b) || (a.id < b.id ? -1 : 1));
-}
-
-function readPreset(read: Read, files: Files, path: string, text: string): Preset[] {
-  const [folder, file] = path.split('/').slice(-2);
-  if (folder === undefined || file === undefined || !file.startsWith('scenarios')) return [];
-  const result = read(text);
-  const scenario = result?.ok ? result.scenario : undefined;
-  if (!scenario) return [];
-  return [
-    {
-      id: `${folder}/${file.replace(/\.yaml$/, '')}`,
-      folder,
-      group: groups.get(folder) ?? folder,
-      title: sentence(scenario.description),
-      policies: policiesOf(files, path, scenario),
-      scenario,
-    },
-  ];
-}
-
-function policiesOf(files: Files, path: string, { policies }: ScenarioFile): string {
-  if (policies.includes('\n') || !policies.endsWith('.yaml')) return policies;
-  return files[path.replace(/[^/]*$/, policies)] ?? '';
 }
 
 /**

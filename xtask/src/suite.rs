@@ -76,7 +76,8 @@ impl Step {
                 clippy(runner, "--target wasm32-wasip1 --package portcullis-filter")
             }
             Self::ClippyPage => {
-                let modules = "--package portcullis-playground --package portcullis-mint";
+                let modules =
+                    "--package portcullis-playground --package portcullis-mint --all-features";
                 clippy(
                     runner,
                     &format!("--target wasm32-unknown-unknown {modules}"),

@@ -1,4 +1,4 @@
-//! Builds the filter, the page's two modules and the page.
+//! Builds the filter, the page's modules and the page.
 
 use std::path::{Path, PathBuf};
 
@@ -9,10 +9,20 @@ use crate::process::Runner;
 use crate::root;
 use crate::strip::{strip, without_target_features};
 
-/// The page's modules: the package, its file's name and its folder below `www/src/generated`.
-const MODULES: [(&str, &str, &str); 2] = [
-    ("portcullis-playground", "portcullis_playground", "engine"),
-    ("portcullis-mint", "portcullis_mint", "mint"),
+/// The page's modules: how cargo builds it, its file's name and its folder below `www/src/generated`. The one
+/// for scenarios is for the page's build and not for its visitors.
+const MODULES: [(&str, &str, &str); 3] = [
+    (
+        "--package portcullis-playground --features scenarios",
+        "portcullis_playground",
+        "scenarios",
+    ),
+    (
+        "--package portcullis-playground",
+        "portcullis_playground",
+        "engine",
+    ),
+    ("--package portcullis-mint", "portcullis_mint", "mint"),
 ];
 
 /// The filter, ready to load.
@@ -29,10 +39,10 @@ pub(crate) fn generated() -> PathBuf {
 pub(crate) fn run(runner: &Runner) -> Result<()> {
     filter_alone(runner)?;
     let target = "wasm32-unknown-unknown";
-    for (package, file, folder) in MODULES {
+    for (what, file, folder) in MODULES {
         // One by one: built together, the engine would get the features that the mint's crates ask of theirs.
         let mut build = runner.cargo(&format!(
-            "build --profile release-web --target {target} --package {package}"
+            "build --profile release-web --target {target} {what}"
         ));
         runner.run(build.args(["--config", &without_paths(target)?]))?;
         let module = self::target()

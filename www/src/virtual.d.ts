@@ -1,0 +1,3 @@
+declare module 'virtual:presets' {
+  export const presets: import('./presets.js').Preset[];
+}
