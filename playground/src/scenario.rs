@@ -1,5 +1,6 @@
 //! Scenario files for the page.
 
+use portcullis_policy::compile::TokenMode;
 use portcullis_policy::normalize;
 use portcullis_policy::scenario::{self, Case, Scenario, TokenSource};
 
@@ -30,6 +31,10 @@ fn file(scenario: Scenario) -> ScenarioFile {
             ("gateway", u16::try_from(trusted_proxies).ok())
         }
     };
+    let (tokens, token_type) = match scenario.tokens {
+        TokenMode::Envoy => ("envoy", None),
+        TokenMode::Strict { token_type } => ("strict", token_type),
+    };
     ScenarioFile {
         description: scenario.description,
         policies: scenario.policies,
@@ -58,6 +63,8 @@ fn file(scenario: Scenario) -> ScenarioFile {
                 jwks: spec.jwks,
             })
             .collect(),
+        tokens: tokens.into(),
+        token_type,
         now: scenario.now,
         requests: scenario.requests.into_iter().map(request).collect(),
     }

@@ -324,6 +324,12 @@ wire! {
         proxy: Proxy,
         /// The key set behind each `jwksUri`.
         jwks: Vec<ScenarioKeySet>,
+        /// How strictly tokens and keys are read.
+        #[tsify(type = "\"envoy\" | \"strict\"")]
+        tokens: String,
+        /// What a token's `typ` must be in strict mode; absent does not look at it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        token_type: Option<String>,
         /// Seconds since the epoch; absent is the real time.
         #[serde(skip_serializing_if = "Option::is_none")]
         now: Option<u64>,

@@ -47,6 +47,12 @@ export interface Surroundings {
   trustDomain: string;
   /** One a line. */
   trustDomainAliases: string;
+  /** Whether istiod's validating webhook guards the cluster. */
+  webhook: boolean;
+  port: 'http' | 'tcp';
+  tokens: 'envoy' | 'strict';
+  /** The `typ` that strict mode asks for; empty is any. */
+  tokenType: string;
 }
 
 export interface Case {
@@ -71,6 +77,10 @@ export function emptyCase(): Case {
       rootNamespace: 'istio-system',
       trustDomain: 'cluster.local',
       trustDomainAliases: '',
+      webhook: true,
+      port: 'http',
+      tokens: 'envoy',
+      tokenType: '',
     },
     keySets: [],
     request: {
@@ -104,6 +114,10 @@ export function caseFromScenario(policies: string, scenario: ScenarioFile, chose
       rootNamespace: mesh?.rootNamespace ?? empty.surroundings.rootNamespace,
       trustDomain: mesh?.trustDomain ?? empty.surroundings.trustDomain,
       trustDomainAliases: (mesh?.trustDomainAliases ?? []).join('\n'),
+      webhook: mesh?.validatingWebhook ?? true,
+      port: proxy?.tcp === true ? 'tcp' : 'http',
+      tokens: scenario.tokens,
+      tokenType: scenario.tokenType ?? '',
     },
     keySets: scenario.jwks.map(({ uri, keys, jwks }) => ({
       uri,
@@ -149,13 +163,17 @@ export function toSetting(edited: Case, publicJwks: ((names: string[]) => string
       rootNamespace: surroundings.rootNamespace,
       trustDomain: surroundings.trustDomain,
       trustDomainAliases: lines(surroundings.trustDomainAliases),
+      validatingWebhook: surroundings.webhook,
     },
     workload: { namespace: surroundings.namespace, labels: labelsOf(surroundings.labels) },
     proxy: {
       kind: surroundings.proxy,
       numTrustedProxies: wholeNumber(surroundings.numTrustedProxies) ?? 0,
       pathNormalization: surroundings.pathNormalization,
+      tcp: surroundings.port === 'tcp',
     },
+    tokens: surroundings.tokens,
+    ...(surroundings.tokenType === '' ? {} : { tokenType: surroundings.tokenType }),
     jwks: edited.keySets.flatMap(({ uri, kind, names, text }) => {
       if (kind === 'text') return [{ uri, jwks: text }];
       return publicJwks ? [{ uri, jwks: publicJwks(names) }] : [];

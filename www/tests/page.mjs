@@ -291,6 +291,37 @@ test('a pasted token is sent as it stands', async () => {
   await expectAnswer(page, 403);
 });
 
+test('strict mode refuses what Envoy lets through', async () => {
+  const page = await openReady();
+  const token = await readyForTokens(page);
+  await token.getByText('Mint', { exact: true }).click();
+  await token.locator('[name=claims]').fill('{"iss": "issuer-foo", "sub": "alice"}');
+  await expectAnswer(page, 200);
+  await page.locator('#section-workload > summary').click();
+  await page.getByLabel('Tokens and key sets are read').selectOption('strict');
+  await expectAnswer(page, 401);
+  await token.locator('[name=claims]').fill('{"iss": "issuer-foo", "sub": "alice", "exp": "+1h"}');
+  await expectAnswer(page, 200);
+  await page.locator('[name=token-type]').fill('at+jwt');
+  await expectAnswer(page, 401);
+});
+
+test('the port and the webhook take part', async () => {
+  const page = await openReady();
+  await page.locator('[name=host]').fill('example.com');
+  await setPolicies(page, hostPolicy('example.com'));
+  await expectAnswer(page, 200);
+  await page.locator('#section-workload > summary').click();
+  const port = page.locator('select', { has: page.locator('option[value=tcp]') });
+  await port.selectOption('tcp');
+  await until(async () => /0|closed/i.test(await answer(page)), async () => `not closed: ${await answer(page)}`);
+  await port.selectOption('http');
+  await setPolicies(page, hostPolicy('example.com').replace('hosts: ["example.com"]', 'ports: ["http"]'));
+  await page.locator('.problem', { has: page.locator('.error-tone') }).first().waitFor();
+  await page.locator('[name=webhook]').click();
+  await expectAnswer(page, 403);
+});
+
 test('several tokens travel together', async () => {
   const page = await openReady();
   const token = await readyForTokens(page);

@@ -19,6 +19,16 @@ const pathNormalizations = [
   { value: 'DECODE_AND_MERGE_SLASHES', label: 'DECODE_AND_MERGE_SLASHES' },
 ] as const;
 
+const ports = [
+  { value: 'http', label: 'HTTP' },
+  { value: 'tcp', label: 'Not declared as HTTP' },
+] as const;
+
+const tokenModes = [
+  { value: 'envoy', label: 'As Envoy reads them' },
+  { value: 'strict', label: 'Strictly, by the RFCs' },
+] as const;
+
 const keySetKinds = [
   { value: 'demo', label: 'Demo keys' },
   { value: 'text', label: 'Own JWKS' },
@@ -43,6 +53,7 @@ function workload({ edited, change }: RequestView): TemplateResult {
         ? textField('Trusted proxies in front', surroundings.numTrustedProxies, (numTrustedProxies) => set({ numTrustedProxies }))
         : nothing}
     </div>
+    ${choiceField('Port', surroundings.port, ports, (port) => set({ port }))}
     ${choiceField('Path normalization', surroundings.pathNormalization, pathNormalizations, (pathNormalization) =>
       set({ pathNormalization }),
     )}
@@ -52,7 +63,24 @@ function workload({ edited, change }: RequestView): TemplateResult {
     </div>
     ${textArea('Trust domain aliases, one a line', surroundings.trustDomainAliases, 2, (trustDomainAliases) =>
       set({ trustDomainAliases }),
-    )}`;
+    )}
+    <div class="checks">
+      <label
+        ><input
+          type="checkbox"
+          name="webhook"
+          .checked=${surroundings.webhook}
+          @change=${() => set({ webhook: !surroundings.webhook })}
+        />istiod's webhook refuses invalid policies</label
+      >
+    </div>
+    ${choiceField('Tokens and key sets are read', surroundings.tokens, tokenModes, (tokens) => set({ tokens }))}
+    ${surroundings.tokens === 'strict'
+      ? textField('Type (typ) of every token', surroundings.tokenType, (tokenType) => set({ tokenType }), {
+          placeholder: 'any',
+          name: 'token-type',
+        })
+      : nothing}`;
 }
 
 function keySummary(sets: KeySet[]): string {
