@@ -7,9 +7,8 @@ use std::time::Duration;
 
 use portcullis_policy::authenticate::KeySet;
 use portcullis_policy::remote_keys::{
-    Endpoint, KeyLocation, MAX_BODY, MAX_STALE, Schedule, TIMEOUT,
+    Endpoint, KeyLocation, MAX_BODY, MAX_STALE, Schedule, TIMEOUT, discovered,
 };
-use portcullis_policy::source::{Node, from_json};
 use proxy_wasm::types::LogLevel;
 
 use crate::host;
@@ -217,10 +216,13 @@ impl Source {
                 self.fail(now, metrics, &what, &help);
             }
             Ok(body) if question.is_discovery => {
-                if let Some(uri) = keys_uri(&body) {
+                if let Some(uri) = discovered(&question.uri, &body) {
                     self.ask(uri, false, now, metrics);
                 } else {
-                    let what = format!("`{}` names no `jwks_uri`", question.uri);
+                    let what = format!(
+                        "`{}` names no `jwks_uri` that can be followed",
+                        question.uri
+                    );
                     self.fail(now, metrics, &what, "give `jwksUri` in the rule");
                 }
             }
@@ -277,12 +279,4 @@ fn read_answer(body_size: usize) -> Result<Vec<u8>, String> {
         ));
     }
     Ok(host::call_body(body_size))
-}
-
-/// The `jwks_uri` of an issuer's document.
-fn keys_uri(document: &[u8]) -> Option<String> {
-    let node = from_json(document).ok()?;
-    node.get("jwks_uri")
-        .and_then(Node::as_str)
-        .map(str::to_owned)
 }

@@ -2,6 +2,7 @@
 //! that workers share are a host's; this module knows the times.
 
 use crate::policy_set::PolicySet;
+use crate::source::{Node, from_json};
 
 /// Where a rule's key set is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +68,14 @@ impl KeyLocation {
             }
         }
     }
+}
+
+/// The `jwks_uri` of the document that an issuer answered under `asked`; `None` if there is none that may be
+/// followed: who asked over TLS gets no keys without it.
+pub fn discovered(asked: &str, document: &[u8]) -> Option<String> {
+    let node = from_json(document).ok()?;
+    let uri = node.get("jwks_uri").and_then(Node::as_str)?;
+    (uri.starts_with("https://") || !asked.starts_with("https://")).then(|| uri.to_owned())
 }
 
 impl Endpoint {
@@ -278,6 +287,24 @@ mod tests {
                 KeyLocation::Discovery(issuer.into()).uri(),
                 "https://idp.example/.well-known/openid-configuration"
             );
+        }
+    }
+
+    #[test]
+    fn a_document_leads_to_keys_but_not_away_from_tls() {
+        let document = |uri: &str| format!(r#"{{"issuer":"x","jwks_uri":"{uri}"}}"#).into_bytes();
+        let (plain, secure) = ("http://idp.example/keys", "https://idp.example/keys");
+        for (asked, uri, follows) in [
+            (plain, plain, true),
+            (plain, secure, true),
+            (secure, secure, true),
+            (secure, plain, false),
+        ] {
+            let found = discovered(asked, &document(uri));
+            assert_eq!(found, follows.then(|| uri.to_owned()), "{asked} {uri}");
+        }
+        for document in [&b"{"[..], b"[]", b"{}", br#"{"jwks_uri":5}"#] {
+            assert_eq!(discovered(plain, document), None);
         }
     }
 
