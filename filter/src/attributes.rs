@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-use portcullis_policy::certificate::AlternativeNames;
+use portcullis_policy::certificate::Certificate;
 use portcullis_policy::compile::Workload;
 use portcullis_policy::{Attribute, Metadata, Needs, Tls};
 
@@ -95,7 +95,7 @@ fn peer_names() -> Option<Vec<Vec<u8>>> {
         return Some(Vec::new());
     }
     let certificate = host::property(&["connection", "peer_certificate"]).ok()??;
-    let names = AlternativeNames::from_pem(&certificate)?;
+    let names = Certificate::from_pem(&certificate)?;
     let subject = host::property(&["connection", "subject_peer_certificate"]).ok()??;
     let mut peer_names: Vec<Vec<u8>> = names
         .uri

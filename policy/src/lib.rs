@@ -8,7 +8,6 @@
 //! configuration that istiod generates.
 
 pub mod authenticate;
-#[cfg(feature = "x509")]
 pub mod certificate;
 pub mod compile;
 pub mod config;
@@ -30,6 +29,7 @@ pub mod resource;
 pub mod scenario;
 mod sorted;
 pub mod source;
+mod time;
 
 pub use authenticate::{Authenticated, authenticate};
 pub use compile::{Compiled, Setting, compile};

@@ -5,11 +5,9 @@
 
 mod expectation;
 mod request;
-mod time;
 
 pub use expectation::{Expectation, ExpectedDiagnostic, Upstream};
 pub use request::{Certificate, RequestSpec, Token, TokenPlace, TokenSource};
-pub use time::parse_time;
 
 use crate::compile::{Mesh, TokenMode, Workload};
 use crate::config;
@@ -17,6 +15,7 @@ use crate::diagnostic::{Code, Diagnostic, Location};
 use crate::normalize::{PathNormalization, Proxy, ProxyKind};
 use crate::resource::{Decoder, Field};
 use crate::source::{Node, from_yaml};
+pub use crate::time::parse_time;
 
 /// One scenario file.
 #[derive(Debug, Clone)]

@@ -1,8 +1,17 @@
+//! Times as seconds since the epoch.
+
 /// Seconds since the epoch of an RFC 3339 time in UTC, such as `2026-01-01T00:00:00Z`.
+#[cfg(feature = "yaml")]
 pub fn parse_time(text: &str) -> Option<u64> {
     let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
-    let [year, month, day] = numbers(date, '-')?;
-    let [hour, minute, second] = numbers(time, ':')?;
+    seconds(numbers(date, '-')?, numbers(time, ':')?)
+}
+
+/// Seconds since the epoch of year, month, day and hour, minute, second.
+pub(crate) fn seconds(
+    [year, month, day]: [u64; 3],
+    [hour, minute, second]: [u64; 3],
+) -> Option<u64> {
     let in_range = (1970..=9999).contains(&year)
         && (1..=12).contains(&month)
         && (1..=31).contains(&day)
@@ -24,6 +33,7 @@ pub fn parse_time(text: &str) -> Option<u64> {
     Some(((days * 24 + hour) * 60 + minute) * 60 + second)
 }
 
+#[cfg(feature = "yaml")]
 fn numbers(text: &str, separator: char) -> Option<[u64; 3]> {
     let parts: Vec<u64> = text
         .split(separator)
