@@ -20,3 +20,10 @@ pub(crate) fn byte(high: u8, low: u8) -> Option<u8> {
     };
     Some(digit(high)? << 4 | digit(low)?)
 }
+/// Two digits a byte, lower case.
+pub(crate) fn encode(bytes: &[u8]) -> String {
+    let nibbles = bytes.iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
+    nibbles
+        .filter_map(|nibble| char::from_digit(nibble.into(), 16))
+        .collect()
+}
