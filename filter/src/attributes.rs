@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-use portcullis_policy::certificate::Certificate;
+use portcullis_policy::certificate::{Certificate, Identity};
 use portcullis_policy::compile::Workload;
 use portcullis_policy::{Attribute, Metadata, Needs, Tls};
 
@@ -22,6 +22,7 @@ pub(crate) struct Connection {
     pub(crate) destination_port: Attribute<u16>,
     pub(crate) server_name: Attribute<Vec<u8>>,
     pub(crate) peer_names: Attribute<Vec<Vec<u8>>>,
+    pub(crate) certificate: Attribute<Option<Identity>>,
     pub(crate) tls: Attribute<Tls>,
     pub(crate) metadata: Attribute<Metadata>,
 }
@@ -51,6 +52,11 @@ impl Connection {
             }),
             server_name: when(needs.server_name, server_name),
             peer_names: when(needs.peer_names, peer_names),
+            certificate: if needs.certificate {
+                certificate()
+            } else {
+                Attribute::Unreadable
+            },
             tls: when(needs.tls, tls),
             metadata: when(needs.metadata, metadata::read),
         }
@@ -105,6 +111,19 @@ fn peer_names() -> Option<Vec<Vec<u8>>> {
         .collect();
     peer_names.push(subject);
     Some(peer_names)
+}
+
+/// The client's certificate, if it shows one.
+fn certificate() -> Attribute<Option<Identity>> {
+    let read = || {
+        let pem = host::property(&["connection", "peer_certificate"]).ok()??;
+        Identity::of(&Certificate::from_pem(&pem)?)
+    };
+    match is_mutual() {
+        Some(false) => Attribute::Known(None),
+        Some(true) => read().map_or(Attribute::Unreadable, |found| Attribute::Known(Some(found))),
+        None => Attribute::Unreadable,
+    }
 }
 
 /// Whether the proxy is a gateway, as Istio's node ids say: `router~ADDRESS~NAME~DOMAIN`.

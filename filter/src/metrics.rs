@@ -12,6 +12,7 @@ pub(crate) struct Metrics {
     denied_by_policy: Metric,
     denied_by_token: Metric,
     denied_by_peer: Metric,
+    denied_by_certificate: Metric,
     refused_in_doubt: Metric,
     cache_hits: Metric,
     cache_misses: Metric,
@@ -30,6 +31,7 @@ impl Metrics {
             denied_by_policy: counter("requests_denied_by_policy")?,
             denied_by_token: counter("requests_denied_by_token")?,
             denied_by_peer: counter("requests_denied_by_peer")?,
+            denied_by_certificate: counter("requests_denied_by_certificate")?,
             refused_in_doubt: counter("requests_refused_in_doubt")?,
             cache_hits: counter("signature_cache_hits")?,
             cache_misses: counter("signature_cache_misses")?,
@@ -46,6 +48,7 @@ impl Metrics {
             (Verdict::Allow, _) => self.allowed,
             (Verdict::Deny, Reason::Token(_)) => self.denied_by_token,
             (Verdict::Deny, Reason::PeerAuthentication(_)) => self.denied_by_peer,
+            (Verdict::Deny, Reason::Certificate(_)) => self.denied_by_certificate,
             (Verdict::Deny, _) => self.denied_by_policy,
         };
         metric.add(1);

@@ -128,6 +128,7 @@ fn enforce(plugin: &Plugin, gate: &Gate, may_wait: bool) -> Result<Outcome, Host
         destination_port: connection.destination_port,
         server_name: connection.server_name.as_ref().map(Vec::as_slice),
         peer_names: peer_names.as_ref().map(Vec::as_slice),
+        certificate: connection.certificate.as_ref().map(Option::as_ref),
         tls: connection.tls,
         metadata: connection.metadata.as_ref(),
         now: if needs.now { host::seconds()? } else { 0 },

@@ -142,6 +142,7 @@ fn incoming(input: &RequestInput) -> Result<Incoming, String> {
         destination_port: input.destination_port.unwrap_or(80),
         server_name: input.server_name.clone().unwrap_or_default().into_bytes(),
         peer_names: names.unwrap_or_default(),
+        certificate: None,
         tls: match (certificate, input.scheme.as_deref()) {
             (Some(_), _) => Tls::Mutual,
             (None, Some("https")) => Tls::Server,
@@ -185,7 +186,10 @@ fn core_setting(setting: &Setting) -> core::Setting {
                 token_type: setting.token_type.clone(),
             },
         },
-        in_plugin: false,
+        enforcer: match setting.enforced_by.as_deref() {
+            Some("istio") => core::Enforcer::Istio,
+            _ => core::Enforcer::Core,
+        },
     }
 }
 
@@ -197,6 +201,7 @@ fn load_report(resources: &Resources, compiled: &Compiled, text: &Text) -> LoadR
         .map(|(resource, selected)| {
             let metadata = resource.metadata();
             let (action, rules) = match resource {
+                Resource::CertificateAuthentication(resource) => (None, resource.rules.len()),
                 Resource::RequestAuthentication(resource) => (None, resource.jwt_rules.len()),
                 Resource::AuthorizationPolicy(resource) => (
                     Some(resource.action.as_str().to_owned()),

@@ -121,6 +121,7 @@ fn normalize_step(path: &[u8]) -> Step {
 
 fn step(loaded: &Loaded, step: &explain::Step) -> Step {
     let (id, title) = match step.stage {
+        Stage::Certificate => ("certificate", "Client certificate"),
         Stage::Token => ("token", "Tokens"),
         Stage::Audit => ("audit", "AUDIT policies"),
         Stage::Deny => ("deny", "DENY policies"),

@@ -39,6 +39,10 @@ wire! {
         /// What a token's `typ` must be in strict mode; absent does not look at it.
         #[serde(default)]
         token_type: Option<String>,
+        /// Who enforces the policies; absent is `portcullis`.
+        #[serde(default)]
+        #[tsify(type = "\"portcullis\" | \"istio\"")]
+        enforced_by: Option<String>,
     }
 
     /// What holds for the whole mesh.
@@ -253,7 +257,7 @@ wire! {
     /// One filter at work.
     Step [Serialize] {
         /// Which.
-        #[tsify(type = "\"normalize\" | \"token\" | \"deny\" | \"allow\" | \"audit\"")]
+        #[tsify(type = "\"normalize\" | \"certificate\" | \"token\" | \"deny\" | \"allow\" | \"audit\"")]
         id: String,
         /// Its name.
         title: String,

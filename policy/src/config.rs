@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::compile::{KeySetSource, Mesh, Setting, TokenMode, Workload};
+use crate::compile::{Enforcer, KeySetSource, Mesh, Setting, TokenMode, Workload};
 use crate::crypto::CacheLimits;
 use crate::diagnostic::{Code, Diagnostic, Location, Severity};
 use crate::resource::{Decoder, Field, Object, Resources};
@@ -116,7 +116,7 @@ impl Config {
             is_tcp: false,
             fetches_keys: true,
             tokens: self.tokens.clone(),
-            in_plugin: true,
+            enforcer: Enforcer::Plugin,
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use crate::authenticate::{Authenticated, TokenFailure};
+use crate::identify::CertificateFailure;
 use crate::policy_set::{PolicySet, RuleId};
 use crate::request::Request;
 use crate::resource::MutualTlsMode;
@@ -30,6 +31,8 @@ pub enum Reason {
     /// A `PeerAuthentication` of this mode refuses the connection. Istio's proxy closes it; a filter inside
     /// a connection can only answer.
     PeerAuthentication(MutualTlsMode),
+    /// The client has no certificate that is accepted.
+    Certificate(CertificateFailure),
     /// A token is bad.
     Token(TokenFailure),
     /// The policies let it pass, and a header of its token's claims cannot be written.
@@ -83,6 +86,7 @@ impl Reason {
             Self::MatchedDeny(_) => "matched-deny",
             Self::NoAllowMatched => "no-allow-matched",
             Self::PeerAuthentication(_) => "peer-authentication",
+            Self::Certificate(_) => "client-certificate",
             Self::Token(_) => "jwt",
             Self::UnwritableHeader => "unwritable-header",
         }
@@ -95,6 +99,7 @@ impl Reason {
             Self::AllowedNoPolicy
             | Self::NoAllowMatched
             | Self::PeerAuthentication(_)
+            | Self::Certificate(_)
             | Self::Token(_)
             | Self::UnwritableHeader => None,
         }
@@ -107,6 +112,7 @@ impl Reason {
             Self::MatchedDeny(_)
             | Self::NoAllowMatched
             | Self::PeerAuthentication(_)
+            | Self::Certificate(_)
             | Self::Token(_)
             | Self::UnwritableHeader => Verdict::Deny,
         }
@@ -152,6 +158,15 @@ impl Decision {
                     details: format!("portcullis_peer_authentication[{}]", mode.as_str()),
                 })
             }
+            Reason::Certificate(failure) => Some(LocalReply {
+                status: 403,
+                body: failure.message().into(),
+                www_authenticate: None,
+                details: format!(
+                    "portcullis_client_certificate{{{}}}",
+                    failure.message().replace(' ', "_")
+                ),
+            }),
             Reason::Token(failure) => Some(LocalReply {
                 status: failure.status(),
                 body: failure.message().into(),

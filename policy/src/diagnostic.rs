@@ -99,6 +99,10 @@ codes! {
     InvalidPathTemplate = "invalid-path-template",
     /// `when` names an attribute that Istio does not have.
     UnknownConditionKey = "unknown-condition-key",
+    /// Portcullis knows it and Istio does not, and the policies are for Istio itself.
+    NotForIstio = "not-for-istio",
+    /// A condition on the client certificate, and no `CertificateAuthentication` says where it comes from.
+    NoCertificateAuthentication = "no-certificate-authentication",
     /// More entries than the API allows.
     TooMany = "too-many",
     /// The key set cannot be used.

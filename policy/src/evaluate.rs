@@ -2,6 +2,7 @@
 //! everything, goes on looking after the decision is made.
 
 use crate::authenticate::{Authenticated, Json, Payload};
+use crate::certificate::Identity;
 use crate::decision::{Decision, Reason, Verdict};
 use crate::matcher::{Case, StringMatcher};
 use crate::policy_set::{Clause, MetadataMatcher, PathMatcher, PolicySet, Rule, RuleId, Test};
@@ -55,6 +56,9 @@ pub(crate) fn evaluate<O: Observer>(
     if let Some(refusal) = refusal {
         return Reason::PeerAuthentication(refusal.mode).into();
     }
+    if let Some(failure) = who.certificate_failure {
+        return Reason::Certificate(failure).into();
+    }
     if let Some(failure) = who.failure {
         return Reason::Token(failure).into();
     }
@@ -64,6 +68,7 @@ pub(crate) fn evaluate<O: Observer>(
             edits: &who.edits,
         },
         payload: who.payload.as_ref(),
+        certificate: who.certificate.as_ref(),
     };
     if O::EXHAUSTIVE {
         walk.first_match(set, &set.audit, Action::Audit, observer);
@@ -93,6 +98,7 @@ pub(crate) fn evaluate<O: Observer>(
 pub(crate) struct Walk<'a> {
     pub(crate) view: View<'a>,
     pub(crate) payload: Option<&'a Payload>,
+    pub(crate) certificate: Option<&'a Identity>,
 }
 
 impl Walk<'_> {
@@ -227,6 +233,7 @@ impl Walk<'_> {
                     .and_then(|payload| payload.claim(path))
                     .is_some_and(|claim| claim_matches(claim, values)),
             ),
+            Test::Certificate { test, .. } => test.matches(self.certificate),
             Test::Metadata {
                 filter,
                 key,

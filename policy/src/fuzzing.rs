@@ -58,7 +58,7 @@ pub fn json(text: &[u8]) {
         .filter(|plain| matches!(plain.0, Json::Object(_)) && depth(&plain.0) <= 100);
     assert_eq!(strict.is_ok(), expected.is_some());
     if let (Ok(members), Some(Plain(expected))) = (strict, expected) {
-        assert!(is_alike(&Json::Object(members), &expected));
+        assert_eq!(Json::Object(members), expected);
     }
     if let Ok(members) = lenient {
         let compact = Json::Object(members).to_compact();
@@ -119,6 +119,7 @@ fn accepted(text: &[u8]) -> Vec<Vec<(String, Json)>> {
         destination_port: 80,
         server_name: Vec::new(),
         peer_names: Vec::new(),
+        certificate: None,
         tls: Tls::None,
         metadata: Metadata::default(),
         now: 1_767_225_600,
@@ -228,26 +229,6 @@ fn depth(value: &Json) -> usize {
             1 + inner.unwrap_or_default()
         }
         _ => 0,
-    }
-}
-
-/// Equal but for the last bits of numbers, which `serde_json` rounds in its own way.
-fn is_alike(left: &Json, right: &Json) -> bool {
-    match (left, right) {
-        (Json::Number(left), Json::Number(right)) => {
-            (left - right).abs() <= left.abs() * f64::EPSILON * 4.0
-        }
-        (Json::Array(left), Json::Array(right)) => {
-            left.len() == right.len() && left.iter().zip(right).all(|(a, b)| is_alike(a, b))
-        }
-        (Json::Object(left), Json::Object(right)) => {
-            let is_same =
-                |((key, value), (other, expected)): (&(String, Json), &(String, Json))| {
-                    key == other && is_alike(value, expected)
-                };
-            left.len() == right.len() && left.iter().zip(right).all(is_same)
-        }
-        _ => left == right,
     }
 }
 

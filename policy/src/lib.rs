@@ -19,6 +19,7 @@ pub mod explain;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod identify;
 pub mod matcher;
 pub mod normalize;
 pub mod policy_set;
@@ -29,12 +30,13 @@ pub mod resource;
 pub mod scenario;
 mod sorted;
 pub mod source;
-mod time;
+pub mod time;
 
 pub use authenticate::{Authenticated, authenticate};
 pub use compile::{Compiled, Setting, compile};
 pub use decision::{Decision, LocalReply, Reason, SentReply, Verdict};
 pub use evaluate::decide;
 pub use explain::{Explanation, explain};
+pub use identify::CertificateFailure;
 pub use policy_set::{Needs, PolicySet, RuleId};
 pub use request::{Attribute, HeaderEdits, Metadata, MetadataValue, Request, Tls};

@@ -1,20 +1,26 @@
 //! Policies in the form that decides: immutable, without a string left to parse.
 
+use std::fmt;
 use std::sync::Arc;
 
 use crate::authenticate::{KeySet, TokenMode};
+use crate::certificate::forwarded::ForwardedForm;
+use crate::certificate::{AttributeType, Certificate, CertificateField, DistinguishedName, hex};
 use crate::diagnostic::{Location, ResourceId};
 use crate::matcher::{Cidr, PathTemplate, PeerNameMatcher, RequestPrincipalMatcher, StringMatcher};
 use crate::remote_keys::KeyLocation;
 use crate::request::{Attribute, Request, Tls};
-use crate::resource::{Action, MutualTlsMode};
+use crate::resource::{Action, MutualTlsMode, TokenBinding};
 use crate::source::FieldPath;
+use crate::time;
 
 /// Everything that decides about one workload's requests.
 #[derive(Debug, Clone)]
 pub struct PolicySet {
     /// What `PeerAuthentication`s ask of the connection.
     pub(crate) peer: Option<PeerModes>,
+    /// Which client certificates are identities; `None` without a `CertificateAuthentication`.
+    pub(crate) certificates: Option<CertificateRules>,
     /// How tokens are read; the key sets of the providers were read so too.
     pub(crate) tokens: TokenMode,
     pub(crate) providers: Box<[Provider]>,
@@ -28,6 +34,139 @@ pub struct PolicySet {
     /// Whether an ALLOW policy is enforced, be it one without rules.
     pub(crate) has_allow: bool,
     pub(crate) needs: Needs,
+}
+
+/// What the selected `CertificateAuthentication`s say together.
+#[derive(Debug, Clone)]
+pub(crate) struct CertificateRules {
+    /// The resource that requires a certificate.
+    pub(crate) required: Option<Location>,
+    /// The strictest of all.
+    pub(crate) binding: TokenBinding,
+    /// Headers that only this proxy may write, lower case.
+    pub(crate) written: Box<[Box<[u8]>]>,
+    pub(crate) rules: Box<[IdentityRule]>,
+}
+
+/// One `certificateRules` entry.
+#[derive(Debug, Clone)]
+pub(crate) struct IdentityRule {
+    pub(crate) at: Location,
+    pub(crate) source: IdentitySource,
+    pub(crate) senders: Senders,
+    pub(crate) issuers: Box<[NameMatcher]>,
+    pub(crate) authorities: Box<[Certificate]>,
+    pub(crate) subjects: Box<[NameMatcher]>,
+    pub(crate) uris: Box<[StringMatcher]>,
+    pub(crate) dns_names: Box<[StringMatcher]>,
+    pub(crate) emails: Box<[StringMatcher]>,
+    pub(crate) output: Box<[(Box<[u8]>, CertificateField)]>,
+}
+
+/// Where a certificate is told of. Header names are lower case.
+#[derive(Debug, Clone)]
+pub(crate) enum IdentitySource {
+    Connection,
+    Forwarded {
+        form: ForwardedForm,
+        trusted_hops: usize,
+    },
+    ClientCert,
+    Headers(Box<[(Box<[u8]>, CertificateField)]>),
+}
+
+/// Whose headers are believed.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Senders {
+    pub(crate) principals: Box<[PeerNameMatcher]>,
+    pub(crate) ranges: Box<[Cidr]>,
+}
+
+/// A distinguished name that a policy asks for.
+#[derive(Debug, Clone)]
+pub(crate) enum NameMatcher {
+    Exact(DistinguishedName),
+    /// The specific end.
+    Prefix(DistinguishedName),
+    /// The general end.
+    Suffix(DistinguishedName),
+    /// Each of them once, with such a value.
+    Attributes(Box<[(AttributeType, StringMatcher)]>),
+}
+
+/// A time that a policy asks for, in seconds since the epoch.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum TimeMatcher {
+    Before(u64),
+    After(u64),
+}
+
+/// A condition on the accepted client certificate.
+#[derive(Debug, Clone)]
+pub(crate) enum CertificateTest {
+    Subject(Box<[NameMatcher]>),
+    Issuer(Box<[NameMatcher]>),
+    Uri(Box<[StringMatcher]>),
+    Dns(Box<[StringMatcher]>),
+    Email(Box<[StringMatcher]>),
+    Sha256(Box<[[u8; 32]]>),
+    Serial(Box<[Box<[u8]>]>),
+    NotBefore(Box<[TimeMatcher]>),
+    NotAfter(Box<[TimeMatcher]>),
+}
+
+impl CertificateTest {
+    /// The values in words.
+    pub(crate) fn texts(&self) -> Vec<String> {
+        fn all<T: ToString>(values: &[T]) -> Vec<String> {
+            values.iter().map(ToString::to_string).collect()
+        }
+        match self {
+            Self::Subject(values) | Self::Issuer(values) => all(values),
+            Self::Uri(values) | Self::Dns(values) | Self::Email(values) => all(values),
+            Self::Sha256(values) => values.iter().map(|hash| hex::encode(hash)).collect(),
+            Self::Serial(values) => values.iter().map(|number| hex::encode(number)).collect(),
+            Self::NotBefore(values) | Self::NotAfter(values) => all(values),
+        }
+    }
+}
+
+impl fmt::Display for NameMatcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(name) => name.fmt(f),
+            Self::Prefix(name) => write!(f, "{name},*"),
+            Self::Suffix(name) => write!(f, "*,{name}"),
+            Self::Attributes(wanted) => {
+                for (place, (kind, value)) in wanted.iter().enumerate() {
+                    write!(f, "{}{kind}={value}", if place > 0 { " with " } else { "" })?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl fmt::Display for TimeMatcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Before(bound) => write!(f, "before {}", time::to_text(*bound)),
+            Self::After(bound) => write!(f, "after {}", time::to_text(*bound)),
+        }
+    }
+}
+
+impl fmt::Display for IdentitySource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.headers().next().is_none() {
+            return f.write_str("the connection");
+        }
+        for (place, header) in self.headers().enumerate() {
+            let separator = if place > 0 { ", " } else { "" };
+            write!(f, "{separator}{}", String::from_utf8_lossy(header))?;
+        }
+        Ok(())
+    }
 }
 
 /// The modes of mutual TLS that hold for a workload.
@@ -172,6 +311,10 @@ pub(crate) enum Test {
         path: Box<[String]>,
         values: Box<[StringMatcher]>,
     },
+    Certificate {
+        field: CertificateField,
+        test: CertificateTest,
+    },
     Metadata {
         filter: String,
         key: String,
@@ -228,6 +371,8 @@ pub struct Needs {
     pub server_name: bool,
     /// [`Request::peer_names`](crate::request::Request::peer_names)
     pub peer_names: bool,
+    /// [`Request::certificate`](crate::request::Request::certificate)
+    pub certificate: bool,
     /// [`Request::tls`](crate::request::Request::tls)
     pub tls: bool,
     /// [`Request::metadata`](crate::request::Request::metadata)

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use crate::certificate::Identity;
 use crate::source::{Node, Value};
 
 /// An attribute that a host may fail to read. What cannot be read never allows: a condition on it fails in
@@ -61,6 +62,8 @@ pub struct Request<'a> {
     /// The names of a validated client certificate: URI SANs, then DNS SANs, then the subject in RFC 2253
     /// form. Empty without such a certificate.
     pub peer_names: Attribute<&'a [&'a [u8]]>,
+    /// The validated client certificate of the connection, if there is one.
+    pub certificate: Attribute<Option<&'a Identity>>,
     /// How the connection is secured.
     pub tls: Attribute<Tls>,
     /// What filters in front wrote into the stream's dynamic metadata (`experimental.envoy.filters.*`).

@@ -139,7 +139,7 @@ fn entry(name: String, path: &Path) -> Result<Entry> {
         is_tcp: scenario.proxy.is_tcp,
         fetches_keys: scenario.key_sets.iter().any(|spec| spec.unreachable),
         tokens: scenario.tokens.clone(),
-        in_plugin: false,
+        enforcer: scenario.enforcer,
     };
     Ok(Entry {
         name,

@@ -46,6 +46,14 @@ pub enum TokenFailure {
     Ed25519Length,
     /// No key that fits verifies the signature.
     Verification,
+    /// The token names no client certificate, and a `CertificateAuthentication` asks that it does.
+    Unbound,
+    /// `cnf` is not exactly one SHA-256 thumbprint.
+    BindingForm,
+    /// The token is bound, and no certificate of the client is known.
+    BoundWithoutCertificate,
+    /// The token is bound to another certificate than the client's.
+    BoundToAnother,
 }
 
 /// A registered claim that is text.
@@ -116,6 +124,12 @@ impl TokenFailure {
             Self::NoMatchingKey => "Jwks doesn't have key to match kid or alg from Jwt",
             Self::Ed25519Length => "Jwt ED25519 signature is wrong length",
             Self::Verification => "Jwt verification fails",
+            Self::Unbound => "Jwt is not bound to a client certificate",
+            Self::BindingForm => "Jwt payload [cnf] field is not a certificate thumbprint",
+            Self::BoundWithoutCertificate => {
+                "Jwt is bound to a client certificate and none is known"
+            }
+            Self::BoundToAnother => "Jwt is bound to another client certificate",
         }
     }
 

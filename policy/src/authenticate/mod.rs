@@ -16,7 +16,9 @@ pub use json::Json;
 pub use jwks::{KeyError, KeySet, KeySetError, SkippedKey};
 pub use mode::TokenMode;
 
+use crate::certificate::Identity;
 use crate::crypto::{PublicKey, SignatureVerifier};
+use crate::identify::{self, CertificateFailure};
 use crate::policy_set::{PolicySet, Provider};
 use crate::remote_keys::KeyLocation;
 use crate::request::{HeaderEdits, Request, View};
@@ -34,6 +36,9 @@ pub struct Authenticated {
     pub(crate) payload: Option<Payload>,
     pub(crate) attempts: Vec<Attempt>,
     pub(crate) is_preflight: bool,
+    pub(crate) certificate: Option<Identity>,
+    pub(crate) certificate_failure: Option<CertificateFailure>,
+    pub(crate) certificate_attempts: Vec<identify::Attempt>,
 }
 
 /// The claims of the token that authenticated the request, space-delimited ones split.
@@ -64,6 +69,11 @@ impl Authenticated {
     pub fn principal(&self) -> Option<String> {
         let payload = self.payload.as_ref()?;
         Some(format!("{}/{}", payload.text("iss")?, payload.text("sub")?))
+    }
+
+    /// The client's certificate, if a rule accepted one.
+    pub fn certificate(&self) -> Option<&Identity> {
+        self.certificate.as_ref()
     }
 
     /// Why the request is refused, if a token of it is bad.
@@ -122,6 +132,7 @@ pub fn authenticate(
     for header in &set.output_headers {
         run.result.edits.remove(header);
     }
+    identify::identify(set, request, verifier, &mut run.result);
     run.result.is_preflight = run.is_preflight();
     if !run.result.is_preflight {
         run.result.failure = run.requirement().err();
@@ -221,7 +232,9 @@ impl<V: SignatureVerifier> Run<'_, V> {
         for (place, location, token) in tokens.into_iter().rev() {
             let parsed = Jws::parse(&token, &self.set.tokens);
             let outcome = match &parsed {
-                Ok(jws) => self.judge(index, provider, token, jws),
+                Ok(jws) => self
+                    .judge(index, provider, token, jws)
+                    .and_then(|()| self.binding(jws)),
                 Err(failure) => Err(*failure),
             };
             self.result.attempts.push(Attempt {
@@ -244,6 +257,13 @@ impl<V: SignatureVerifier> Run<'_, V> {
             )));
         }
         Ok(())
+    }
+
+    /// Whether the client may use a good token: it may be bound to a certificate.
+    fn binding(&self, jws: &Jws) -> Result<(), TokenFailure> {
+        let binding = self.set.certificates.as_ref().map(|rules| rules.binding);
+        let certificate = self.result.certificate.as_ref();
+        identify::check_binding(binding.unwrap_or_default(), &jws.payload, certificate)
     }
 
     /// The rule's word on a token, remembered.

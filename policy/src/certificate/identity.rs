@@ -125,7 +125,7 @@ impl Identity {
 
     /// The identity with names in the form in which they are compared; `None` if one is no name: nobody can
     /// have meant a control character, and comparing beyond ASCII needs rules that nobody gives.
-    pub(super) fn checked(mut self) -> Option<Self> {
+    pub(crate) fn checked(mut self) -> Option<Self> {
         let is_graphic = |name: &String| name.bytes().all(|byte| matches!(byte, 0x20..=0x7e));
         let lists = [&self.uri, &self.dns, &self.email];
         if !lists.iter().copied().flatten().flatten().all(is_graphic) {

@@ -1,5 +1,6 @@
 //! `when`: an attribute by name, and the values it may or may not have.
 
+use super::certificates;
 use super::rules::{Values, namespaces, strings};
 use crate::diagnostic::Code;
 use crate::matcher::StringMatcher;
@@ -64,6 +65,9 @@ fn test(values: &mut Values<'_>, key: &Text, texts: &[Text]) -> Option<Test> {
                 && let Some(path) = claim_path(rest)
             {
                 return Some(claim(path));
+            }
+            if other.starts_with(certificates::PREFIX) {
+                return certificates::test(values, key, texts);
             }
             if let Some(rest) = other.strip_prefix("experimental.")
                 && rest.starts_with("envoy.filters.")

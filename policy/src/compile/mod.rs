@@ -2,6 +2,7 @@
 //! no set, since a set that lost a rule would decide something nobody wrote.
 
 mod authentication;
+mod certificates;
 mod condition;
 mod identity;
 mod peer;
@@ -13,9 +14,13 @@ use std::collections::BTreeMap;
 
 pub use crate::authenticate::TokenMode;
 use crate::diagnostic::{Code, Diagnostic, Location, Severity};
-use crate::policy_set::{Clause, Needs, PeerModes, Policy, PolicySet, RuleId, Test, identity};
+use crate::policy_set::{
+    CertificateRules, Clause, IdentitySource, Needs, PeerModes, Policy, PolicySet, RuleId, Test,
+    identity,
+};
 use crate::resource::{
-    Action, AuthorizationPolicy, PeerAuthentication, RequestAuthentication, Resource, Resources,
+    Action, AuthorizationPolicy, CertificateAuthentication, PeerAuthentication,
+    RequestAuthentication, Resource, Resources,
 };
 use crate::sorted::sorted;
 
@@ -92,8 +97,20 @@ pub struct Setting {
     pub fetches_keys: bool,
     /// How strictly tokens and keys are read.
     pub tokens: TokenMode,
-    /// Whether the set runs in a plugin, which sees a request through Envoy's attributes only.
-    pub in_plugin: bool,
+    /// Who is to enforce the policies.
+    pub enforcer: Enforcer,
+}
+
+/// Who enforces policies.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Enforcer {
+    /// This crate, with all attributes of a request at hand.
+    #[default]
+    Core,
+    /// The plugin, which sees a request through Envoy's attributes only.
+    Plugin,
+    /// Istio itself, which knows nothing of what Portcullis adds.
+    Istio,
 }
 
 /// The outcome of compiling.
@@ -118,6 +135,7 @@ pub fn compile(resources: &Resources, setting: &Setting) -> Compiled {
     let mut authentications: Vec<&RequestAuthentication> = Vec::new();
     let mut policies: Vec<Policy> = Vec::new();
     let mut peers: Vec<&PeerAuthentication> = Vec::new();
+    let mut certificates: Vec<&CertificateAuthentication> = Vec::new();
     for (resource, selected) in resources.items.iter().zip(&selected) {
         match resource {
             Resource::RequestAuthentication(resource) => {
@@ -137,6 +155,12 @@ pub fn compile(resources: &Resources, setting: &Setting) -> Compiled {
                     peers.push(resource);
                 }
             }
+            Resource::CertificateAuthentication(resource) => {
+                certificates::check(resource, setting, &mut diagnostics);
+                if *selected {
+                    certificates.push(resource);
+                }
+            }
         }
     }
     let has_errors = |diagnostics: &Diagnostics| {
@@ -152,14 +176,19 @@ pub fn compile(resources: &Resources, setting: &Setting) -> Compiled {
     let providers = authentication::providers(&authentications, setting);
     let mut ignored = Diagnostics(Vec::new());
     let peer = peer::modes(&peers, setting, &mut ignored);
-    if setting.in_plugin {
-        report_companion(&policies, &mut diagnostics);
+    let certificates = certificates::rules(&certificates, setting);
+    if certificates.is_none() {
+        report_sourceless(&policies, &mut diagnostics);
+    }
+    if setting.enforcer == Enforcer::Plugin {
+        report_companion(&policies, certificates.as_ref(), &mut diagnostics);
     }
     if !has_errors(&diagnostics) {
         diagnostics.0.append(&mut ignored.0);
         traps::report(resources, &selected, &mut diagnostics);
     }
-    let set = (!has_errors(&diagnostics)).then(|| assemble(setting, peer, policies, providers));
+    let set = (!has_errors(&diagnostics))
+        .then(|| assemble(setting, peer, certificates, policies, providers));
     Compiled {
         set,
         diagnostics: diagnostics.0,
@@ -170,6 +199,7 @@ pub fn compile(resources: &Resources, setting: &Setting) -> Compiled {
 fn assemble(
     setting: &Setting,
     peer: Option<PeerModes>,
+    certificates: Option<CertificateRules>,
     policies: Vec<Policy>,
     providers: Vec<crate::policy_set::Provider>,
 ) -> PolicySet {
@@ -195,8 +225,12 @@ fn assemble(
     for clause in clauses {
         needs.add(clause);
     }
+    if let Some(certificates) = &certificates {
+        needs.add_rules(certificates);
+    }
     PolicySet {
         peer,
+        certificates,
         audit: in_order(&policies, Action::Audit),
         deny: in_order(&policies, Action::Deny),
         allow: in_order(&policies, Action::Allow),
@@ -231,6 +265,15 @@ fn in_order(policies: &[Policy], action: Action) -> Box<[RuleId]> {
 }
 
 impl Needs {
+    fn add_rules(&mut self, certificates: &CertificateRules) {
+        for rule in &certificates.rules {
+            self.certificate |= matches!(rule.source, IdentitySource::Connection);
+            self.peer_names |= !rule.senders.principals.is_empty();
+            self.source_ip |= !rule.senders.ranges.is_empty();
+        }
+        self.now = true;
+    }
+
     fn add(&mut self, clause: &Clause) {
         match clause.test {
             Test::PeerName(_) => self.peer_names = true,
@@ -245,28 +288,64 @@ impl Needs {
             | Test::Path(_)
             | Test::Header { .. }
             | Test::RequestPrincipal(_)
-            | Test::Claim { .. } => {}
+            | Test::Claim { .. }
+            | Test::Certificate { .. } => {}
         }
     }
 }
 
 /// Envoy has no attribute for the TCP peer, so a plugin needs help from a filter in front of it.
-fn report_companion(policies: &[Policy], diagnostics: &mut Diagnostics) {
-    for policy in policies {
-        for clause in policy
-            .clauses()
-            .filter(|clause| matches!(clause.test, Test::SourceIp(_)))
-        {
-            diagnostics.0.push(Diagnostic {
-                code: Code::NeedsCompanion,
-                severity: Severity::Warning,
-                message: "Envoy does not tell a plugin the TCP peer; without help this never lets a request through".into(),
-                help: Some("apply docs/source-ip-envoyfilter.yaml".into()),
-                at: Location { path: clause.at.clone(), ..policy.at.clone() },
-                span: None,
-            });
-        }
+fn report_companion(
+    policies: &[Policy],
+    certificates: Option<&CertificateRules>,
+    diagnostics: &mut Diagnostics,
+) {
+    let clauses = clauses_of(policies, |test| matches!(test, Test::SourceIp(_)));
+    let rules = certificates.into_iter().flat_map(|one| &one.rules);
+    let senders = rules.filter(|rule| !rule.senders.ranges.is_empty());
+    let senders = senders.map(|rule| Location {
+        path: rule.at.path.key("trustedSenders").key("ipBlocks"),
+        ..rule.at.clone()
+    });
+    for at in clauses.chain(senders) {
+        diagnostics.0.push(Diagnostic {
+            code: Code::NeedsCompanion,
+            severity: Severity::Warning,
+            message: "Envoy does not tell a plugin the TCP peer; without help this never lets a request through".into(),
+            help: Some("apply docs/source-ip-envoyfilter.yaml".into()),
+            at,
+            span: None,
+        });
     }
+}
+
+/// Without a resource that says where certificates come from, none is known: a condition would decide by guess.
+fn report_sourceless(policies: &[Policy], diagnostics: &mut Diagnostics) {
+    let is_about_certificates = |test: &Test| matches!(test, Test::Certificate { .. });
+    for at in clauses_of(policies, is_about_certificates) {
+        diagnostics.0.push(Diagnostic {
+            code: Code::NoCertificateAuthentication,
+            severity: Severity::Error,
+            message: "no CertificateAuthentication for the workload says where its clients' certificates come from".into(),
+            help: Some("add one, with `certificateRules: [{from: {connection: {}}}]` for the proxy's own TLS".into()),
+            at,
+            span: None,
+        });
+    }
+}
+
+/// Where the clauses with such tests stand.
+fn clauses_of<'p>(
+    policies: &'p [Policy],
+    is_such: impl Fn(&Test) -> bool + Copy + 'p,
+) -> impl Iterator<Item = Location> + 'p {
+    policies.iter().flat_map(move |policy| {
+        let clauses = policy.clauses().filter(move |clause| is_such(&clause.test));
+        clauses.map(|clause| Location {
+            path: clause.at.clone(),
+            ..policy.at.clone()
+        })
+    })
 }
 
 /// The diagnostics of all resources, in the order of reading.
@@ -315,6 +394,12 @@ impl HasLocation for RequestAuthentication {
 }
 
 impl HasLocation for PeerAuthentication {
+    fn location(&self) -> &Location {
+        &self.metadata.at
+    }
+}
+
+impl HasLocation for CertificateAuthentication {
     fn location(&self) -> &Location {
         &self.metadata.at
     }

@@ -20,7 +20,7 @@ pub(super) fn report(resources: &Resources, selected: &[bool], diagnostics: &mut
         match resource {
             Resource::RequestAuthentication(resource) => authentications.push(resource),
             Resource::AuthorizationPolicy(resource) => policies.push(resource),
-            Resource::PeerAuthentication(_) => {}
+            Resource::PeerAuthentication(_) | Resource::CertificateAuthentication(_) => {}
         }
     }
     let rules: Vec<&JwtRule> = authentications

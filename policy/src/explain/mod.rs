@@ -3,6 +3,7 @@
 //!
 //! Texts are short and carry no secret: values of credential headers are never shown, nor is any token.
 
+mod certificates;
 mod miss;
 mod show;
 mod tokens;
@@ -44,6 +45,8 @@ pub struct Step {
 /// A stage of the decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Stage {
+    /// Client certificates (`CertificateAuthentication`).
+    Certificate,
     /// Tokens (`jwt_authn`).
     Token,
     /// AUDIT policies, which decide nothing.
@@ -115,14 +118,17 @@ pub fn explain(set: &PolicySet, request: &Request<'_>, who: &Authenticated) -> E
         walk: Walk {
             view,
             payload: who.payload.as_ref(),
+            certificate: who.certificate.as_ref(),
         },
         rules: Vec::new(),
         conditions: Vec::new(),
     };
     let decision = evaluate(set, request, who, &mut trace);
-    let mut steps = vec![tokens::step(set, who, request.now)];
+    let mut steps: Vec<Step> = certificates::step(set, who).into_iter().collect();
+    steps.push(tokens::step(set, who, request.now));
     let not_reached = match decision.reason {
         Reason::PeerAuthentication(_) => Some("not reached: the connection was refused"),
+        Reason::Certificate(_) => Some("not reached: the client certificate was refused"),
         Reason::Token(_) => Some("not reached: the token was refused"),
         _ => None,
     };
@@ -227,7 +233,7 @@ fn stage_step<'t>(
     let is_denied = matches!(decision.reason, Reason::MatchedDeny(_));
     let (outcome, text) = match stage {
         _ if let Some(text) = not_reached => (Outcome::Skip, text.to_owned()),
-        Stage::Token | Stage::Audit => (
+        Stage::Certificate | Stage::Token | Stage::Audit => (
             Outcome::Skip,
             format!(
                 "{matched} of {} AUDIT rules match; they decide nothing",
@@ -306,6 +312,7 @@ fn conclusion(
     let decided_by = |id: RuleId| rules.iter().find(|rule| rule.id == id);
     match decision.reason {
         Reason::PeerAuthentication(mode) => refused_peer(set, request, mode),
+        Reason::Certificate(failure) => certificates::conclusion(set, who, failure),
         Reason::Token(failure) => tokens::conclusion(set, who, failure),
         Reason::UnwritableHeader => {
             let name = who.edits.unwritable().unwrap_or_default();

@@ -65,6 +65,7 @@ fn attribute(test: &Test) -> String {
         Test::Header { name, .. } => format!("header {}", String::from_utf8_lossy(name)),
         Test::RequestPrincipal(_) => "request principal".into(),
         Test::Claim { path, .. } => format!("claim {}", path.join(" › ")),
+        Test::Certificate { field, .. } => format!("certificate's {field}"),
         Test::Metadata { filter, key, .. } => format!("metadata {filter} › {key}"),
     }
 }
@@ -95,6 +96,7 @@ fn wanted(set: &PolicySet, clause: &Clause) -> String {
             })
             .collect(),
         Test::RequestPrincipal(values) => texts(values),
+        Test::Certificate { test, .. } => test.texts(),
         Test::Metadata { values, .. } => values
             .iter()
             .map(|value| match value {
@@ -164,6 +166,14 @@ fn got(set: &PolicySet, walk: Walk<'_>, test: &Test) -> String {
                 (Some(issuer), Some(subject)) => format!("{issuer}/{subject}"),
                 (None, _) => "a token without `iss`".into(),
                 (_, None) => "a token without `sub`".into(),
+            },
+        },
+        Test::Certificate { field, .. } => match walk.certificate {
+            None => "no certificate".into(),
+            Some(identity) => match identity.values(field) {
+                None => "nothing: it is not told, or not without doubt".into(),
+                Some(values) if values.is_empty() => "none".into(),
+                Some(values) => values.join(" and "),
             },
         },
         Test::Metadata { filter, key, .. } => match request.metadata {

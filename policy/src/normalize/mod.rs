@@ -6,6 +6,7 @@ mod path;
 
 use std::net::IpAddr;
 
+use crate::certificate::Identity;
 use crate::request::{Attribute, Metadata, Request, Tls};
 
 /// The proxy in front of the workload.
@@ -131,6 +132,8 @@ pub struct Incoming {
     pub server_name: Vec<u8>,
     /// [`Request::peer_names`]
     pub peer_names: Vec<Vec<u8>>,
+    /// [`Request::certificate`]
+    pub certificate: Option<Identity>,
     /// [`Request::tls`]
     pub tls: Tls,
     /// [`Request::metadata`]
@@ -219,6 +222,7 @@ impl Incoming {
             destination_port: Attribute::Known(incoming.destination_port),
             server_name: Attribute::Known(&incoming.server_name),
             peer_names: Attribute::Known(&peer_names),
+            certificate: Attribute::Known(incoming.certificate.as_ref()),
             tls: Attribute::Known(incoming.tls),
             metadata: Attribute::Known(&incoming.metadata),
             now: incoming.now,

@@ -2,12 +2,18 @@
 //! [`Node`](crate::source::Node)s. Decoding returns what it understood *and* all it has to say.
 
 mod authorization_policy;
+mod certificate_authentication;
 mod decode;
 mod metadata;
 mod peer_authentication;
 mod request_authentication;
 
 pub use authorization_policy::{Action, AuthorizationPolicy, Condition, Group, Rule};
+pub use certificate_authentication::{
+    CertificateAuthentication, CertificateRule, CertificateSource, NameMatch, TokenBinding,
+    TrustedSenders,
+};
+pub(crate) use certificate_authentication::{FIELD_HELP, NAME_HELP};
 pub use decode::{Decoder, Field, Object, Text};
 pub use metadata::{Metadata, PolicyTargetReference, Scope};
 pub use peer_authentication::{MutualTlsMode, PeerAuthentication};
@@ -27,6 +33,8 @@ pub enum Resource {
     AuthorizationPolicy(AuthorizationPolicy),
     /// `security.istio.io` `PeerAuthentication`.
     PeerAuthentication(PeerAuthentication),
+    /// `portcullis.dev` `CertificateAuthentication`.
+    CertificateAuthentication(CertificateAuthentication),
 }
 
 /// The resources of a text and what there is to say about it.
@@ -135,6 +143,7 @@ impl Resource {
             Self::RequestAuthentication(resource) => &resource.metadata,
             Self::AuthorizationPolicy(resource) => &resource.metadata,
             Self::PeerAuthentication(resource) => &resource.metadata,
+            Self::CertificateAuthentication(resource) => &resource.metadata,
         }
     }
 
@@ -144,6 +153,7 @@ impl Resource {
             Self::RequestAuthentication(resource) => &resource.scope,
             Self::AuthorizationPolicy(resource) => &resource.scope,
             Self::PeerAuthentication(resource) => &resource.scope,
+            Self::CertificateAuthentication(resource) => &resource.scope,
         }
     }
 }
@@ -177,6 +187,9 @@ fn read_resource(decoder: &mut Decoder, node: &Node) -> Option<Resource> {
             "remove it here; leaving it out silently would decide differently from the cluster",
         );
         return None;
+    }
+    if group == "portcullis.dev" {
+        return read_own(decoder, &object, &kind, &api_version);
     }
     let decides = matches!(
         kind.text.as_str(),
@@ -239,6 +252,25 @@ fn read_resource(decoder: &mut Decoder, node: &Node) -> Option<Resource> {
             None
         }
     }
+}
+
+fn read_own(
+    decoder: &mut Decoder,
+    object: &Object<'_>,
+    kind: &Text,
+    api_version: &Text,
+) -> Option<Resource> {
+    if kind.text == "CertificateAuthentication" && api_version.text == "portcullis.dev/v1alpha1" {
+        return CertificateAuthentication::decode(decoder, object)
+            .map(Resource::CertificateAuthentication);
+    }
+    decoder.error(
+        Code::UnknownKind,
+        &api_version.at,
+        format!("`{}` of `{}` is unknown", kind.text, api_version.text),
+        "Portcullis has CertificateAuthentication of portcullis.dev/v1alpha1",
+    );
+    None
 }
 
 fn name_in<'n>(node: &'n Node, key: &str) -> Option<&'n str> {

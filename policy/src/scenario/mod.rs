@@ -9,7 +9,7 @@ mod request;
 pub use expectation::{Expectation, ExpectedDiagnostic, Upstream};
 pub use request::{Certificate, RequestSpec, Token, TokenPlace, TokenSource};
 
-use crate::compile::{Mesh, TokenMode, Workload};
+use crate::compile::{Enforcer, Mesh, TokenMode, Workload};
 use crate::config;
 use crate::diagnostic::{Code, Diagnostic, Location};
 use crate::normalize::{PathNormalization, Proxy, ProxyKind};
@@ -34,6 +34,8 @@ pub struct Scenario {
     pub key_sets: Vec<KeySetSpec>,
     /// How strictly tokens and keys are read.
     pub tokens: TokenMode,
+    /// Who enforces the policies: this crate, or Istio itself.
+    pub enforcer: Enforcer,
     /// What filters in front of the policies wrote into every request's dynamic metadata.
     pub metadata: Option<Node>,
     /// Seconds since the epoch; `None` is the real time.
@@ -116,6 +118,7 @@ impl Scenario {
                 "proxy",
                 "jwks",
                 "tokens",
+                "enforcedBy",
                 "metadata",
                 "now",
                 "requests",
@@ -178,6 +181,7 @@ impl Scenario {
             proxy: proxy(decoder, &object),
             key_sets: key_sets(decoder, &object),
             tokens: config::tokens(decoder, &object).unwrap_or_default(),
+            enforcer: enforcer(decoder, &object),
             metadata: object.field("metadata").map(|field| field.node.clone()),
             now,
             requests,
@@ -252,6 +256,27 @@ fn proxy(decoder: &mut Decoder, object: &crate::resource::Object<'_>) -> Proxy {
         }
     }
     proxy
+}
+
+fn enforcer(decoder: &mut Decoder, object: &crate::resource::Object<'_>) -> Enforcer {
+    let Some(text) = decoder.string(object, "enforcedBy") else {
+        return Enforcer::Core;
+    };
+    match text.text.as_str() {
+        "portcullis" => Enforcer::Core,
+        "istio" => Enforcer::Istio,
+        other => {
+            let help = "use portcullis or istio";
+            decoder.refuse(
+                Code::UnknownEnumValue,
+                &text.at,
+                &other,
+                "who enforces policies",
+                help,
+            );
+            Enforcer::Core
+        }
+    }
 }
 
 fn key_sets(decoder: &mut Decoder, object: &crate::resource::Object<'_>) -> Vec<KeySetSpec> {

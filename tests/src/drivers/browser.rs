@@ -1,7 +1,7 @@
 //! The page's engine in Chromium.
 
 use anyhow::{Context, Result};
-use portcullis_policy::compile::TokenMode;
+use portcullis_policy::compile::{Enforcer, TokenMode};
 use portcullis_policy::normalize::{Proxy, ProxyKind};
 use portcullis_policy::source::Node;
 use serde_json::{Value, json};
@@ -84,6 +84,9 @@ fn setting(entry: &Entry) -> Value {
         "proxy": proxy,
         "jwks": key_sets,
     });
+    if setting.enforcer == Enforcer::Istio {
+        value["enforcedBy"] = json!("istio");
+    }
     if let TokenMode::Strict { token_type } = &setting.tokens {
         value["tokens"] = json!("strict");
         if let Some(token_type) = token_type {

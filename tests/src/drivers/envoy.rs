@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use portcullis_policy::compile::TokenMode;
+use portcullis_policy::compile::{Enforcer, TokenMode};
 use portcullis_policy::normalize::{self, PathNormalization};
 use portcullis_policy::resource::Resource;
 use portcullis_policy::source::{Node, from_yaml};
@@ -46,6 +46,9 @@ impl Driver for EnvoyFilter {
         }
         if entry.scenario.proxy.is_tcp {
             return Support::No("a port that is not HTTP has no HTTP filters");
+        }
+        if entry.scenario.enforcer == Enforcer::Istio {
+            return Support::No("the policies are for Istio itself");
         }
         Support::Yes
     }
@@ -115,6 +118,11 @@ impl Driver for EnvoyNative {
             return Support::No(
                 "Istio's webhook refuses these resources, so Envoy never sees them",
             );
+        }
+        let is_own =
+            |resource: &Resource| matches!(resource, Resource::CertificateAuthentication(_));
+        if entry.resources().items.iter().any(is_own) {
+            return Support::No("Istio has no CertificateAuthentication");
         }
         if entry.setting.tokens.is_strict() {
             return Support::No("Envoy's own filters have no strict mode");

@@ -97,6 +97,7 @@ pub fn incoming(sent: &Sent, now: u64) -> Incoming {
         destination_port: sent.destination_port,
         server_name: sent.sni.clone().unwrap_or_default().into_bytes(),
         peer_names: names.unwrap_or_default(),
+        certificate: None,
         tls: match &sent.tls {
             None => Tls::None,
             Some(None) => Tls::Server,
@@ -152,6 +153,7 @@ fn without_unneeded<'r>(set: &PolicySet, request: &Request<'r>) -> Request<'r> {
         destination_port: keep(needs.destination_port, request.destination_port),
         server_name: keep(needs.server_name, request.server_name),
         peer_names: keep(needs.peer_names, request.peer_names),
+        certificate: keep(needs.certificate, request.certificate),
         tls: keep(needs.tls, request.tls),
         metadata: keep(needs.metadata, request.metadata),
         now: if needs.now { request.now } else { 0 },

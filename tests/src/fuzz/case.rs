@@ -3,7 +3,7 @@
 use anyhow::{Result, anyhow, bail};
 use portcullis_mint::public_jwks;
 use portcullis_policy::compile;
-use portcullis_policy::compile::{KeySetSource, Setting};
+use portcullis_policy::compile::{Enforcer, KeySetSource, Setting};
 use portcullis_policy::diagnostic::Location;
 use portcullis_policy::scenario::Scenario;
 use serde_json::{Value, json};
@@ -127,7 +127,7 @@ impl Case {
                 is_tcp: false,
                 fetches_keys: false,
                 tokens: scenario.tokens.clone(),
-                in_plugin: false,
+                enforcer: Enforcer::Core,
             },
             scenario,
         })

@@ -454,6 +454,7 @@ fn envoy_shows_counts_and_the_principal() {
         ("portcullis_requests_denied_by_policy_total", 1),
         ("portcullis_requests_denied_by_token_total", 1),
         ("portcullis_requests_denied_by_peer_total", 0),
+        ("portcullis_requests_denied_by_certificate_total", 0),
         ("portcullis_signature_cache_misses_total", 2),
         ("portcullis_signature_cache_hits_total", 3),
     ] {
