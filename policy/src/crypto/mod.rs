@@ -360,16 +360,27 @@ fn verify_pss(key: &RsaPublicKey, hash: Hash, message: &[u8], signature: &[u8]) 
     use rsa::signature::Verifier;
     // The typed key checks that the signature is below the modulus (RFC 8017 section 5.2.2); the untyped
     // scheme of the same crate does not.
-    let Ok(signature) = Signature::try_from(signature) else {
+    let Ok(typed) = Signature::try_from(signature) else {
         return false;
     };
+    if !fits_encoding(key, signature) {
+        return false;
+    }
     let key = key.clone();
     match hash {
-        Hash::Sha256 => VerifyingKey::<OldSha256>::new(key).verify(message, &signature),
-        Hash::Sha384 => VerifyingKey::<OldSha384>::new(key).verify(message, &signature),
-        Hash::Sha512 => VerifyingKey::<OldSha512>::new(key).verify(message, &signature),
+        Hash::Sha256 => VerifyingKey::<OldSha256>::new(key).verify(message, &typed),
+        Hash::Sha384 => VerifyingKey::<OldSha384>::new(key).verify(message, &typed),
+        Hash::Sha512 => VerifyingKey::<OldSha512>::new(key).verify(message, &typed),
     }
     .is_ok()
+}
+
+/// Whether a signature recovers to a number that its encoding has bytes for (RFC 8017 section 8.1.2, step 2c).
+/// Where the modulus has one bit more than whole bytes, the crate overlooks the byte in front.
+fn fits_encoding(key: &RsaPublicKey, signature: &[u8]) -> bool {
+    let bits = key.n().bits().saturating_sub(1);
+    let recovered = || BigUint::from_bytes_be(signature).modpow(key.e(), key.n());
+    !bits.is_multiple_of(8) || recovered().bits() <= bits
 }
 
 /// Our hashes under the older traits that rsa 0.9 asks for.
