@@ -344,12 +344,12 @@ fn check(
     let length = jws.signature.len();
     let mut failure = TokenFailure::NoMatchingKey;
     for key in keys.candidates(&jws.key_id, jws.algorithm) {
-        if matches!(key, PublicKey::Ed25519(_)) && length != 64 {
-            return Err(TokenFailure::Ed25519Length);
-        }
         let fitting = key.signature_len(jws.algorithm);
         if strict && fitting.is_none() {
             continue;
+        }
+        if matches!(key, PublicKey::Ed25519(_)) && length != 64 {
+            return Err(TokenFailure::Ed25519Length);
         }
         failure = TokenFailure::Verification;
         if strict && fitting != Some(length) {
