@@ -250,9 +250,7 @@ fn bytes_member(entry: &Json, name: &str, strict: bool) -> Result<Vec<u8>, KeyEr
         .get(name)
         .and_then(Json::as_str)
         .ok_or(KeyError::MemberInvalid)?;
-    base64url::decode(text.as_bytes(), strict)
-        .filter(|bytes| !bytes.is_empty())
-        .ok_or(KeyError::MemberInvalid)
+    base64url::decode(text.as_bytes(), strict).ok_or(KeyError::MemberInvalid)
 }
 
 fn ec(entry: &Json, algorithm: &str, strict: bool) -> Result<PublicKey, KeyError> {
@@ -263,12 +261,13 @@ fn ec(entry: &Json, algorithm: &str, strict: bool) -> Result<PublicKey, KeyError
         "ES512" => Some(Curve::P521),
         _ => return Err(KeyError::AlgorithmUnfit),
     };
-    let by_name = match text_member(entry, "crv").as_str() {
-        "" => None,
-        "P-256" => Some(Curve::P256),
-        "P-384" => Some(Curve::P384),
-        "P-521" => Some(Curve::P521),
-        _ => return Err(KeyError::CurveUnfit),
+    // Unlike `alg` and `kid`, a curve that is not a string is not absent.
+    let by_name = match entry.get("crv").map(Json::as_str) {
+        None | Some(Some("")) => None,
+        Some(Some("P-256")) => Some(Curve::P256),
+        Some(Some("P-384")) => Some(Curve::P384),
+        Some(Some("P-521")) => Some(Curve::P521),
+        Some(_) => return Err(KeyError::CurveUnfit),
     };
     if by_algorithm.is_some() && by_name.is_some() && by_algorithm != by_name {
         return Err(KeyError::CurveUnfit);
@@ -296,7 +295,11 @@ fn oct(entry: &Json, algorithm: &str, strict: bool) -> Result<PublicKey, KeyErro
     if !matches!(algorithm, "" | "HS256" | "HS384" | "HS512") {
         return Err(KeyError::AlgorithmUnfit);
     }
-    Ok(PublicKey::Hmac(bytes_member(entry, "k", strict)?.into()))
+    let secret = bytes_member(entry, "k", strict)?;
+    if secret.is_empty() {
+        return Err(KeyError::MemberInvalid);
+    }
+    Ok(PublicKey::Hmac(secret.into()))
 }
 
 fn okp(entry: &Json, algorithm: &str, strict: bool) -> Result<PublicKey, KeyError> {
