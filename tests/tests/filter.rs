@@ -13,6 +13,8 @@ mod keys;
 mod logs;
 #[path = "filter/operation.rs"]
 mod operation;
+#[path = "filter/wire.rs"]
+mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;

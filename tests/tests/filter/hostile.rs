@@ -284,7 +284,7 @@ fn ten_thousand_hostile_requests_stop_nothing_and_open_nothing() {
 }
 
 /// A listener with room for large requests.
-fn roomy() -> Listener {
+pub(crate) fn roomy() -> Listener {
     let manager = json!({
         "max_request_headers_kb": 8192,
         "common_http_protocol_options": { "max_headers_count": 20_000 },
@@ -463,6 +463,89 @@ fn a_request_without_a_host_is_refused_or_decided_by_policy() {
     assert_eq!(
         send("GET /closed HTTP/1.0\r\nhost: example.com\r\n\r\n"),
         403
+    );
+    assert_sound(&envoy);
+}
+
+#[test]
+fn tokens_of_many_parts_are_read_in_a_bounded_stack_and_time() {
+    let upstream = echo().unwrap();
+    let envoy = start(&upstream, vec![roomy()]);
+    let issuer = format!("\"iss\":\"{ISSUER}\",\"sub\":\"alice\"");
+    let signed = |payload: &str| {
+        let good = mint(&Order {
+            key: "ec-1",
+            key_id: Some("ec-1"),
+            claims: payload,
+            now: real_now(),
+        });
+        good.unwrap()
+    };
+    // What nobody signed is read before its signature is looked at.
+    let unsigned = |payload: &str| forge("hs-1", br#"{"alg":"HS256"}"#, payload.as_bytes());
+    for levels in [101, 5_000, 500_000] {
+        for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
+            let deep = format!(
+                "{{{issuer},\"a\":{}1{}}}",
+                open.repeat(levels),
+                close.repeat(levels)
+            );
+            let refused = check(
+                &envoy,
+                &with("/open", &[("x-token", unsigned(&deep).unwrap().as_bytes())]),
+                401,
+            );
+            assert_eq!(refused.text(), "Jwt payload is an invalid JSON");
+        }
+        let header = format!("{{\"alg\":\"HS256\",\"a\":{}", "[".repeat(levels));
+        let token = forge("hs-1", header.as_bytes(), b"{}").unwrap();
+        let refused = check(
+            &envoy,
+            &with("/open", &[("x-token", token.as_bytes())]),
+            401,
+        );
+        assert_eq!(refused.text(), "Jwt header is an invalid JSON");
+    }
+    let members: String = (0..20_000).fold(String::new(), |mut text, number| {
+        write!(text, ",\"c{number}\":{number}").unwrap();
+        text
+    });
+    let items = vec!["1"; 100_000].join(",");
+    for payload in [
+        format!("{{{issuer}{members}}}"),
+        format!("{{{issuer},\"list\":[{items}]}}"),
+        format!("{{{issuer},\"text\":\"{}\"}}", "\\u0041".repeat(50_000)),
+    ] {
+        let token = signed(&payload);
+        check(
+            &envoy,
+            &with("/token", &[("x-token", token.as_bytes())]),
+            200,
+        );
+    }
+    // The last member is there twice.
+    let twice = format!("{{{issuer}{members},\"c0\":0}}");
+    let token = unsigned(&twice).unwrap();
+    check(
+        &envoy,
+        &with("/open", &[("x-token", token.as_bytes())]),
+        401,
+    );
+    let header = format!("{{\"alg\":\"ES256\",\"kid\":\"{}\"}}", "k".repeat(20_000));
+    let token = forge(
+        "hs-1",
+        header.as_bytes(),
+        format!("{{{issuer}}}").as_bytes(),
+    )
+    .unwrap();
+    let refused = check(
+        &envoy,
+        &with("/open", &[("x-token", token.as_bytes())]),
+        401,
+    );
+    assert_eq!(
+        refused.text(),
+        "Jwks doesn't have key to match kid or alg from Jwt"
     );
     assert_sound(&envoy);
 }

@@ -132,3 +132,29 @@ fn http2_is_decided_like_http1() {
             .all(|request| is_let_through(request, &payload))
     );
 }
+
+#[test]
+fn a_method_that_http1_refuses_opens_nothing() {
+    let (upstream, seen) = witness();
+    let envoy = gate(&upstream, &gatekeeper());
+    let address = envoy.address("gate").unwrap();
+    for method in [b"get".as_slice(), b"options", b"FOO-BAR", b"*"] {
+        let send = |path: &[u8], more: &[(&[u8], &[u8])]| {
+            let mut fields: Vec<(&[u8], &[u8])> = vec![
+                (b":method", method),
+                (b":scheme", b"http"),
+                (b":authority", b"example.com"),
+                (b":path", path),
+                (b"origin", b"https://web.example"),
+                (b"access-control-request-method", b"GET"),
+            ];
+            fields.extend_from_slice(more);
+            send_http2(address, &fields)
+        };
+        let refused = send(b"/open", &[(b"authorization", b"Bearer x")]).unwrap();
+        assert!(refused.starts_with("Jwt is not in the form"), "{refused}");
+        assert_eq!(send(b"/open", &[]).as_deref(), Some("RBAC: access denied"));
+    }
+    assert_sound(&envoy);
+    assert!(seen.lock().unwrap().is_empty());
+}
