@@ -362,7 +362,7 @@ mod tests {
 
     #[test]
     fn a_note_says_that_requests_without_a_token_pass() {
-        let authentication = r#"{"apiVersion":"security.istio.io/v1","kind":"RequestAuthentication","metadata":{"name":"x"},"spec":{"jwtRules":[{"issuer":"i","jwks":"{\"keys\":[{\"kty\":\"oct\",\"k\":\"AA\"}]}"}]}}"#;
+        let authentication = r#"{"apiVersion":"security.istio.io/v1","kind":"RequestAuthentication","metadata":{"name":"x"},"spec":{"jwtRules":[{"issuer":"i","jwks":"{\"keys\":[{\"kty\":\"oct\",\"k\":\"bm90IGEgc2VjcmV0LCBidXQgbG9uZyBlbm91Z2ggZm9yIEhTMjU2\"}]}"}]}}"#;
         let policy = r#"{"apiVersion":"security.istio.io/v1","kind":"AuthorizationPolicy","metadata":{"name":"x"},"spec":{"rules":[{"from":[{"source":{"requestPrincipals":["*"]}}]}]}}"#;
         let codes = |policies: &str| -> Vec<&str> {
             let config = Config::read(

@@ -111,6 +111,12 @@ codes! {
     MissingJwks = "missing-jwks",
     /// A key of the set cannot be used; the others can.
     UnusableKey = "unusable-key",
+    /// A key of the set is used, and others may be able to sign with it.
+    WeakKey = "weak-key",
+    /// A key of the set is a private one.
+    PrivateKey = "private-key",
+    /// Two keys of the set have one `kid`.
+    DuplicateKeyId = "duplicate-key-id",
     /// The same resource is given twice.
     DuplicateResource = "duplicate-resource",
     /// A selector without labels selects every workload of the namespace.

@@ -13,6 +13,18 @@ use crate::crypto::{Algorithm, Curve, PublicKey};
 pub struct KeySet {
     keys: Box<[Key]>,
     skipped: Box<[SkippedKey]>,
+    doubts: Box<[(usize, KeyDoubt)]>,
+}
+
+/// What speaks against a key that is used, as Envoy uses it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyDoubt {
+    /// [`PublicKey::is_weak`]
+    Weak,
+    /// It has the members of a private key (RFC 7518 sections 6.2.2 and 6.3.2).
+    Private,
+    /// A key before it has the same `kid`.
+    SameId,
 }
 
 /// One key.
@@ -128,9 +140,14 @@ impl KeySet {
         }
         let mut keys = Vec::new();
         let mut skipped = Vec::new();
+        let mut doubts = Vec::new();
         for (index, entry) in entries.iter().enumerate() {
             match Key::read(entry, strict) {
-                Ok(key) => keys.push(key),
+                Ok(key) => {
+                    let found = key.doubts(entry, &keys).into_iter().flatten();
+                    doubts.extend(found.map(|doubt| (index, doubt)));
+                    keys.push(key);
+                }
                 Err(reason) => skipped.push(SkippedKey {
                     index,
                     id: text_member(entry, "kid"),
@@ -146,6 +163,7 @@ impl KeySet {
         Ok(Self {
             keys: keys.into(),
             skipped: skipped.into(),
+            doubts: doubts.into(),
         })
     }
 
@@ -167,12 +185,18 @@ impl KeySet {
         Ok(Self {
             keys: keys.into(),
             skipped: Box::default(),
+            doubts: Box::default(),
         })
     }
 
     /// The keys that were left out.
     pub fn skipped(&self) -> &[SkippedKey] {
         &self.skipped
+    }
+
+    /// What speaks against keys that are used, with their places in `keys`, from 0.
+    pub fn doubts(&self) -> &[(usize, KeyDoubt)] {
+        &self.doubts
     }
 
     /// The keys that a token may be verified with: `kid` and `alg` agree where both sides name one.
@@ -195,6 +219,17 @@ impl KeySet {
 }
 
 impl Key {
+    fn doubts(&self, entry: &Json, earlier: &[Self]) -> [Option<KeyDoubt>; 3] {
+        let is_weak = self.public.is_weak(Algorithm::parse(&self.algorithm));
+        let is_private = entry.get("d").is_some();
+        let is_same = !self.id.is_empty() && earlier.iter().any(|key| key.id == self.id);
+        [
+            is_weak.then_some(KeyDoubt::Weak),
+            is_private.then_some(KeyDoubt::Private),
+            is_same.then_some(KeyDoubt::SameId),
+        ]
+    }
+
     fn read(entry: &Json, strict: bool) -> Result<Self, KeyError> {
         if !matches!(entry, Json::Object(_)) {
             return Err(KeyError::NotAnObject);

@@ -13,7 +13,7 @@ mod output;
 
 pub use failure::{TextClaim, TimeClaim, TokenFailure};
 pub use json::Json;
-pub use jwks::{KeyError, KeySet, KeySetError, SkippedKey};
+pub use jwks::{KeyDoubt, KeyError, KeySet, KeySetError, SkippedKey};
 pub use mode::TokenMode;
 
 use crate::certificate::Identity;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Diagnostics, Setting};
-use crate::authenticate::{KeySet, KeySetError, bare_audience};
+use crate::authenticate::{KeyDoubt, KeySet, KeySetError, bare_audience};
 use crate::diagnostic::{Code, Severity};
 use crate::policy_set::{Provider, TokenPlace};
 use crate::remote_keys::{Endpoint, KeyLocation};
@@ -76,8 +76,38 @@ pub(super) fn check(
                         "",
                     );
                 }
+                // One example of each says enough.
+                for kind in [KeyDoubt::Weak, KeyDoubt::Private, KeyDoubt::SameId] {
+                    let mut doubts = set.doubts().iter();
+                    let Some((index, _)) = doubts.find(|(_, doubt)| *doubt == kind) else {
+                        continue;
+                    };
+                    let (code, what, help) = doubt_text(kind);
+                    let message = format!("key {index} of the set {what}");
+                    diagnostics.push(resource, code, Severity::Warning, path, message, help);
+                }
             }
         }
+    }
+}
+
+fn doubt_text(doubt: KeyDoubt) -> (Code, &'static str, &'static str) {
+    match doubt {
+        KeyDoubt::Weak => (
+            Code::WeakKey,
+            "is weak, so others may be able to sign tokens",
+            "use RSA of 2048 bits or more with exponent 65537, a secret as long as its hash, and no Ed25519 point of small order; `tokens: strict` leaves such keys out",
+        ),
+        KeyDoubt::Private => (
+            Code::PrivateKey,
+            "is a private one, so whoever reads it can sign tokens",
+            "give the public members only, and replace the key: it is known now",
+        ),
+        KeyDoubt::SameId => (
+            Code::DuplicateKeyId,
+            "has the `kid` of a key before it, so tokens are tried with both",
+            "give each key a `kid` of its own",
+        ),
     }
 }
 
