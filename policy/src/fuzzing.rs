@@ -12,6 +12,8 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor}
 use crate::authenticate::base64url;
 use crate::authenticate::jws::Jws;
 use crate::authenticate::{Json, KeySet};
+use crate::certificate::forwarded::{self, Details, ForwardedForm};
+use crate::certificate::{Certificate, DistinguishedName, Identity, NameOrder};
 use crate::compile::{Setting, TokenMode};
 use crate::crypto::{Algorithm, Hash, RustVerifier, SignatureVerifier};
 use crate::normalize::{Incoming, Proxy};
@@ -136,6 +138,84 @@ fn accepted(text: &[u8]) -> Vec<Vec<(String, Json)>> {
         }
     });
     accepted
+}
+
+/// Distinguished names: what is printed is read again as the same name.
+pub fn distinguished_name(text: &[u8]) {
+    let Ok(text) = std::str::from_utf8(text) else {
+        return;
+    };
+    for order in [NameOrder::Reverse, NameOrder::Certificate] {
+        if let Some(name) = DistinguishedName::parse(text, order) {
+            let printed = name.to_string();
+            assert_eq!(
+                DistinguishedName::parse(&printed, NameOrder::Reverse),
+                Some(name)
+            );
+        }
+    }
+}
+
+/// Certificates: what is read can be written and read again, and its names can be printed.
+pub fn certificate(der: &[u8]) {
+    let _ = Certificate::all_from_pem(der);
+    let Some(certificate) = Certificate::from_der(der) else {
+        return;
+    };
+    let again = Certificate::from_pem(certificate.to_pem().as_bytes());
+    assert_eq!(again.map(|again| again.der), Some(certificate.der.clone()));
+    for name in [&certificate.subject, &certificate.issuer] {
+        let printed = name.to_string();
+        assert_eq!(
+            DistinguishedName::parse(&printed, NameOrder::Reverse).as_ref(),
+            Some(name)
+        );
+    }
+    let _ = certificate.is_signed_by(&certificate, &RustVerifier);
+    let element = forwarded::write_element(
+        &certificate,
+        Details {
+            by: &[],
+            with_certificate: true,
+        },
+    );
+    if let Ok(Some(identity)) = forwarded::read(element.as_bytes(), ForwardedForm::Text, 1) {
+        assert_eq!(Some(identity), Identity::of(&certificate));
+    }
+}
+
+/// `x-forwarded-client-cert`: any text is taken or refused; within a name of a certificate it forges nothing.
+pub fn forwarded_client_cert(text: &[u8]) {
+    for hops in 1..3 {
+        let _ = forwarded::read(text, ForwardedForm::Text, hops);
+        let _ = forwarded::read(text, ForwardedForm::Json, hops);
+    }
+    let Ok(name) = std::str::from_utf8(text) else {
+        return;
+    };
+    let gateway = include_str!("../../examples/certificates/partner-b-orders.pem");
+    let Some(gateway) = Certificate::from_pem(gateway.as_bytes()) else {
+        return;
+    };
+    let mut client = gateway.clone();
+    client.uri = vec![name.to_owned()];
+    client.dns = Vec::new();
+    let element = |certificate| {
+        let details = Details {
+            by: &[],
+            with_certificate: false,
+        };
+        forwarded::write_element(certificate, details)
+    };
+    let value = [element(&client), element(&gateway)].join(",");
+    if let Ok(identity) = forwarded::read(value.as_bytes(), ForwardedForm::Text, 2) {
+        let identity = identity.unwrap_or_default();
+        assert_eq!(identity.subject, Some(client.subject));
+        assert_eq!(identity.issuer, None);
+        let uri = identity.uri.unwrap_or_default();
+        let names = uri.iter().chain(identity.dns.iter().flatten());
+        assert!(names.into_iter().all(|found| found == name));
+    }
 }
 
 /// One token rule that looks everywhere, in both modes.
@@ -297,6 +377,21 @@ mod tests {
         #[test]
         fn key_set_holds(text in inputs("key_set")) {
             key_set(&text);
+        }
+
+        #[test]
+        fn distinguished_name_holds(text in inputs("distinguished_name")) {
+            distinguished_name(&text);
+        }
+
+        #[test]
+        fn certificate_holds(text in inputs("certificate")) {
+            certificate(&text);
+        }
+
+        #[test]
+        fn forwarded_client_cert_holds(text in inputs("forwarded_client_cert")) {
+            forwarded_client_cert(&text);
         }
 
         #[test]
