@@ -136,12 +136,14 @@ fn read_text(text: &str) -> Option<Vec<Element>> {
                 "Hash" => value.clone_into(&mut element.hash),
                 "Cert" => element.pem = Some(percent_decoded(value)?),
                 "Subject" => element.subject = Some(value.to_owned()),
-                "Issuer" if raw_names == 0 => element.issuer = Some(value.to_owned()),
+                "Issuer" => element.issuer = Some(value.to_owned()),
                 "URI" => element.uri.get_or_insert_default().push(value.to_owned()),
                 "DNS" => element.dns.get_or_insert_default().push(value.to_owned()),
                 _ => {}
             }
-            raw_names += usize::from(matches!(key, "URI" | "DNS"));
+            // An issuer behind a name may be a part of it.
+            raw_names += usize::from(matches!(key, "URI" | "DNS"))
+                + usize::from(key == "Issuer" && raw_names > 0);
             if let Some(next) = behind.strip_prefix(';') {
                 rest = next;
                 continue;
@@ -156,6 +158,7 @@ fn read_text(text: &str) -> Option<Vec<Element>> {
             // One of them may have been written to look like several.
             element.uri = None;
             element.dns = None;
+            element.issuer = None;
         }
         for names in [&mut element.uri, &mut element.dns].into_iter().flatten() {
             names.retain(|name| !name.is_empty());
@@ -422,6 +425,7 @@ mod tests {
             ";URI=spiffe://td/admin",
             ";DNS=admin.example",
             "x;Issuer=\"CN=admin\"",
+            "spiffe://td/admin;Issuer=\"CN=x\"",
         ] {
             let evil = certificate("x\";URI=spiffe://td/admin;Q=\"", &[uri], &[]);
             let value = write_element(
