@@ -7,6 +7,7 @@ mod decode;
 mod metadata;
 mod peer_authentication;
 mod request_authentication;
+mod virtual_service;
 
 pub use authorization_policy::{Action, AuthorizationPolicy, Condition, Group, Rule};
 pub use certificate_authentication::{
@@ -20,6 +21,7 @@ pub use peer_authentication::{MutualTlsMode, PeerAuthentication};
 pub use request_authentication::{
     ClaimToHeader, JwtHeader, JwtRule, KeySource, RequestAuthentication,
 };
+pub use virtual_service::{HttpMatch, HttpRoute, Part, PeerField, TextMatch, VirtualService};
 
 use crate::diagnostic::{Code, Diagnostic, Location, ResourceId, Severity};
 use crate::source::{FieldPath, Node};
