@@ -148,6 +148,7 @@ fn incoming(input: &RequestInput) -> Result<Incoming, String> {
             (None, Some("https")) => Tls::Server,
             (None, _) => Tls::None,
         },
+        server_uri: Vec::new(),
         metadata: metadata(input.metadata.as_deref())?,
         now,
     })

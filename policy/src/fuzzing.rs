@@ -123,6 +123,7 @@ fn accepted(text: &[u8]) -> Vec<Vec<(String, Json)>> {
         peer_names: Vec::new(),
         certificate: None,
         tls: Tls::None,
+        server_uri: Vec::new(),
         metadata: Metadata::default(),
         now: 1_767_225_600,
     };

@@ -48,6 +48,7 @@ fn is_taken(set: &PolicySet, token: &[u8]) -> bool {
         peer_names: Vec::new(),
         certificate: None,
         tls: Tls::None,
+        server_uri: Vec::new(),
         metadata: Metadata::default(),
         now: 1_800_000_000,
     };

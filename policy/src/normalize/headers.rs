@@ -33,6 +33,7 @@ const JOINED: &[&str] = &[
     "x-envoy-downstream-service-cluster",
     "x-envoy-external-address",
     "x-envoy-original-path",
+    "x-forwarded-client-cert",
     "x-forwarded-for",
     "x-forwarded-host",
     "x-forwarded-port",
@@ -61,9 +62,6 @@ const INTERNAL: &[&str] = &[
     "x-envoy-upstream-rq-timeout-alt-response",
     "x-envoy-upstream-rq-timeout-ms",
     "x-envoy-upstream-stream-duration-ms",
-    // INVARIANT: only a proxy that saw a certificate may write it. What Istio's proxies write for one is not
-    // modelled, so a policy never sees this header here.
-    "x-forwarded-client-cert",
 ];
 
 /// Removed by a gateway as well.

@@ -1,6 +1,7 @@
 //! What Envoy's connection manager does to a request before any filter runs, for callers that are not
 //! behind one: paths (Istio's default mode BASE), the client's address, headers.
 
+mod client_certificate;
 mod headers;
 mod path;
 
@@ -12,7 +13,7 @@ use crate::request::{Attribute, Metadata, Request, Tls};
 /// The proxy in front of the workload.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Proxy {
-    /// Whom `x-forwarded-for` is believed.
+    /// Whom `x-forwarded-for` and `x-forwarded-client-cert` are believed.
     pub kind: ProxyKind,
     /// What is done to paths.
     pub path_normalization: PathNormalization,
@@ -20,10 +21,11 @@ pub struct Proxy {
     pub is_tcp: bool,
 }
 
-/// Who stands in front of the workload, which decides whom `x-forwarded-for` is believed.
+/// Who stands in front of the workload, which decides whom `x-forwarded-for` and `x-forwarded-client-cert` are
+/// believed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum ProxyKind {
-    /// A sidecar believes the last entry.
+    /// A sidecar believes the last forwarded address, and what every client with a certificate says of others.
     #[default]
     Sidecar,
     /// A gateway believes as many hops as it trusts (`gatewayTopology.numTrustedProxies`).
@@ -132,10 +134,13 @@ pub struct Incoming {
     pub server_name: Vec<u8>,
     /// [`Request::peer_names`]
     pub peer_names: Vec<Vec<u8>>,
-    /// [`Request::certificate`]
+    /// [`Request::certificate`]. Nobody can compute `x-forwarded-client-cert` without its DER, so the header is left
+    /// out for a client that is known by its names only.
     pub certificate: Option<Identity>,
     /// [`Request::tls`]
     pub tls: Tls,
+    /// The URI names of the certificate that the proxy itself shows.
+    pub server_uri: Vec<String>,
     /// [`Request::metadata`]
     pub metadata: Metadata,
     /// Seconds since the epoch.
@@ -156,6 +161,7 @@ impl Incoming {
         self.headers = headers::joined(&self.headers);
         let remote_ip = remote_address(self.source_ip, &self.headers, proxy.kind);
         headers::edit(&mut self, remote_ip, proxy.kind)?;
+        client_certificate::forward(&mut self, proxy.kind);
         Ok(Normalized {
             incoming: self,
             remote_ip,
@@ -200,33 +206,7 @@ impl Incoming {
         proxy: Proxy,
         then: impl FnOnce(&Request<'_>) -> R,
     ) -> Result<R, Refused> {
-        let Normalized {
-            incoming,
-            remote_ip,
-        } = self.normalized(proxy)?;
-        let headers: Vec<(&[u8], &[u8])> = incoming
-            .headers
-            .iter()
-            .map(|(name, value)| (name.as_slice(), value.as_slice()))
-            .collect();
-        let peer_names: Vec<&[u8]> = incoming.peer_names.iter().map(Vec::as_slice).collect();
-        Ok(then(&Request {
-            method: &incoming.method,
-            scheme: &incoming.scheme,
-            authority: incoming.authority.as_deref(),
-            path: &incoming.path,
-            headers: &headers,
-            source_ip: Attribute::Known(incoming.source_ip),
-            remote_ip: Attribute::Known(remote_ip),
-            destination_ip: Attribute::Known(incoming.destination_ip),
-            destination_port: Attribute::Known(incoming.destination_port),
-            server_name: Attribute::Known(&incoming.server_name),
-            peer_names: Attribute::Known(&peer_names),
-            certificate: Attribute::Known(incoming.certificate.as_ref()),
-            tls: Attribute::Known(incoming.tls),
-            metadata: Attribute::Known(&incoming.metadata),
-            now: incoming.now,
-        }))
+        Ok(self.normalized(proxy)?.with_request(then))
     }
 }
 
@@ -237,6 +217,36 @@ pub struct Normalized {
     pub incoming: Incoming,
     /// The client behind trusted hops.
     pub remote_ip: IpAddr,
+}
+
+impl Normalized {
+    /// Calls `then` with what a filter sees.
+    pub fn with_request<R>(&self, then: impl FnOnce(&Request<'_>) -> R) -> R {
+        let incoming = &self.incoming;
+        let headers: Vec<(&[u8], &[u8])> = incoming
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_slice(), value.as_slice()))
+            .collect();
+        let peer_names: Vec<&[u8]> = incoming.peer_names.iter().map(Vec::as_slice).collect();
+        then(&Request {
+            method: &incoming.method,
+            scheme: &incoming.scheme,
+            authority: incoming.authority.as_deref(),
+            path: &incoming.path,
+            headers: &headers,
+            source_ip: Attribute::Known(incoming.source_ip),
+            remote_ip: Attribute::Known(self.remote_ip),
+            destination_ip: Attribute::Known(incoming.destination_ip),
+            destination_port: Attribute::Known(incoming.destination_port),
+            server_name: Attribute::Known(&incoming.server_name),
+            peer_names: Attribute::Known(&peer_names),
+            certificate: Attribute::Known(incoming.certificate.as_ref()),
+            tls: Attribute::Known(incoming.tls),
+            metadata: Attribute::Known(&incoming.metadata),
+            now: incoming.now,
+        })
+    }
 }
 
 /// The client's address behind trusted hops. Lines of `headers` are joined.

@@ -103,6 +103,7 @@ pub fn incoming(sent: &Sent, now: u64) -> Incoming {
             Some(None) => Tls::Server,
             Some(Some(_)) => Tls::Mutual,
         },
+        server_uri: Vec::new(),
         metadata: sent.metadata.clone(),
         now,
     }
