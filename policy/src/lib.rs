@@ -19,6 +19,7 @@ pub mod explain;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod gateway;
 mod identify;
 pub mod matcher;
 pub mod normalize;

@@ -114,7 +114,7 @@ fn quoted(text: &str) -> String {
 }
 
 /// PEM without the characters that a URL has other uses for.
-fn url_encoded(pem: &str) -> String {
+pub(crate) fn url_encoded(pem: &str) -> String {
     let mut encoded = String::with_capacity(pem.len() + pem.len() / 16);
     for byte in pem.bytes() {
         match byte {

@@ -12,6 +12,7 @@ pub use request::{Certificate, RequestSpec, Token, TokenPlace, TokenSource};
 use crate::compile::{Enforcer, Mesh, TokenMode, Workload};
 use crate::config;
 use crate::diagnostic::{Code, Diagnostic, Location};
+use crate::gateway;
 use crate::normalize::{PathNormalization, Proxy, ProxyKind};
 use crate::resource::{Decoder, Field};
 use crate::source::{Node, from_yaml};
@@ -30,6 +31,8 @@ pub struct Scenario {
     pub workload: Workload,
     /// What stands in front.
     pub proxy: Proxy,
+    /// The ingress gateway to which requests go first; `None` is that they come straight to the proxy.
+    pub gateway: Option<GatewaySpec>,
     /// Key sets by URI.
     pub key_sets: Vec<KeySetSpec>,
     /// How strictly tokens and keys are read.
@@ -48,6 +51,17 @@ pub struct Scenario {
     pub differs: Vec<(String, String)>,
     /// Drivers that cannot express the scenario, with the reason.
     pub skip: Vec<(String, String)>,
+}
+
+/// An ingress gateway, and the workload behind it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GatewaySpec {
+    /// Its name in the mesh.
+    pub principal: String,
+    /// A `VirtualService`, or a path beside the file that ends in `.yaml`; `None` sends every request on as it is.
+    pub virtual_service: Option<String>,
+    /// What is enforced on the gateway itself: multi-document YAML, or a path as above.
+    pub policies: Option<String>,
 }
 
 /// The key set behind a URI: fixture keys by name, or a text.
@@ -116,6 +130,7 @@ impl Scenario {
                 "mesh",
                 "workload",
                 "proxy",
+                "gateway",
                 "jwks",
                 "tokens",
                 "enforcedBy",
@@ -179,6 +194,7 @@ impl Scenario {
             mesh: config::mesh(decoder, &object),
             workload: config::workload(decoder, &object).unwrap_or_default(),
             proxy: proxy(decoder, &object),
+            gateway: gateway(decoder, &object),
             key_sets: key_sets(decoder, &object),
             tokens: config::tokens(decoder, &object).unwrap_or_default(),
             enforcer: enforcer(decoder, &object),
@@ -277,6 +293,18 @@ fn enforcer(decoder: &mut Decoder, object: &crate::resource::Object<'_>) -> Enfo
             Enforcer::Core
         }
     }
+}
+
+fn gateway(decoder: &mut Decoder, object: &crate::resource::Object<'_>) -> Option<GatewaySpec> {
+    let object = decoder.inner(object, "gateway")?;
+    decoder.known_fields(&object, &["principal", "virtualService", "policies"]);
+    Some(GatewaySpec {
+        principal: decoder
+            .plain_string(&object, "principal")
+            .unwrap_or_else(|| gateway::PRINCIPAL.into()),
+        virtual_service: decoder.plain_string(&object, "virtualService"),
+        policies: decoder.plain_string(&object, "policies"),
+    })
 }
 
 fn key_sets(decoder: &mut Decoder, object: &crate::resource::Object<'_>) -> Vec<KeySetSpec> {
