@@ -18,7 +18,7 @@ const groups = new Map([
   ['istio-jwt-ingress', 'Istio: JWT at the ingress gateway'],
 ]);
 
-/** The scenario files of all examples, in the order of the page's menu. */
+/** The scenario files of all examples but those through a gateway, in the order of the page's menu. */
 export async function readPresets(): Promise<Preset[]> {
   const reader: Reader = await load('scenarios/portcullis_playground');
   const order = [...groups.keys()];
@@ -27,6 +27,7 @@ export async function readPresets(): Promise<Preset[]> {
     .flatMap((folder) => readdirSync(`${examples}/${folder}`).map((file) => ({ folder, file })))
     .filter(({ file }) => /^scenarios.*\.yaml$/.test(file))
     .map(({ folder, file }) => readPreset(reader, folder, file))
+    .filter(({ scenario }) => !scenario.gateway)
     .sort((a, b) => rank(a) - rank(b) || (a.id < b.id ? -1 : 1));
 }
 

@@ -1,17 +1,21 @@
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
+use portcullis_policy::certificate::{Certificate, Identity};
 use portcullis_policy::compile::{self as core, KeySetSource, TokenMode};
 use portcullis_policy::crypto::RustVerifier;
 use portcullis_policy::diagnostic::Location;
+use portcullis_policy::gateway::{self, Gateway};
 use portcullis_policy::normalize::{Incoming, Proxy, ProxyKind};
-use portcullis_policy::resource::{Resource, Resources};
+use portcullis_policy::resource::{Resource, Resources, VirtualService};
 use portcullis_policy::source::{LineIndex, Node, from_yaml};
-use portcullis_policy::{Compiled, Metadata, PolicySet, Tls, authenticate, compile, explain};
+use portcullis_policy::{
+    Compiled, HeaderEdits, Metadata, PolicySet, Tls, authenticate, compile, explain,
+};
 use tsify::{Ts, Tsify};
 use wasm_bindgen::prelude::{JsError, wasm_bindgen};
 
 use crate::report;
-use crate::wire::{LoadReport, PolicySummary, Report, RequestInput, Setting};
+use crate::wire::{self, LoadReport, PolicySummary, Report, RequestInput, Setting};
 
 /// Decides requests by the last policies that compiled.
 #[wasm_bindgen]
@@ -25,6 +29,8 @@ pub(crate) struct Loaded {
     pub(crate) set: PolicySet,
     pub(crate) text: Text,
     pub(crate) proxy: Proxy,
+    gateway: Option<Gateway>,
+    server_uri: Vec<String>,
 }
 
 /// A text whose places can be shown.
@@ -50,10 +56,25 @@ impl Engine {
             lines: LineIndex::new(&setting.policies),
         };
         let compiled = compile(&resources, &core_setting(&setting));
-        let report = load_report(&resources, &compiled, &text);
+        let mut report = load_report(&resources, &compiled, &text);
         let proxy = report::proxy(setting.proxy.as_ref());
-        if let Some(set) = compiled.set {
-            self.loaded = Some(Loaded { set, text, proxy });
+        let gateway = setting.gateway.as_ref().map(|one| gateway(one, proxy));
+        match (compiled.set, gateway.transpose()) {
+            (_, Err(diagnostics)) => {
+                report.ok = false;
+                report.gateway = Some(diagnostics);
+            }
+            (Some(set), Ok(gateway)) => {
+                let server_uri = setting.server_uri;
+                self.loaded = Some(Loaded {
+                    set,
+                    text,
+                    proxy,
+                    gateway,
+                    server_uri,
+                });
+            }
+            (None, Ok(_)) => {}
         }
         Ok(report.into_ts()?)
     }
@@ -70,17 +91,58 @@ impl Engine {
 }
 
 fn decide(loaded: &Loaded, input: &RequestInput) -> Report {
-    let incoming = match incoming(input) {
+    let mut incoming = match incoming(input) {
         Ok(incoming) => incoming,
         Err(error) => return report::cannot_decide(&error),
     };
     let raw_path = incoming.path.clone();
+    let server_uri = loaded.server_uri.clone();
+    match &loaded.gateway {
+        None => incoming.server_uri = server_uri,
+        Some(gateway) => {
+            let seen = match incoming.normalized(gateway.proxy) {
+                Ok(seen) => seen,
+                Err(refused) => return report::refused(refused),
+            };
+            match gateway.forward(seen, &HeaderEdits::default(), server_uri) {
+                Some(forwarded) => incoming = forwarded,
+                None => return report::not_routed(),
+            }
+        }
+    }
     let outcome = incoming.with_request(loaded.proxy, |request| {
         let who = authenticate(&loaded.set, request, &RustVerifier);
         let explanation = explain(&loaded.set, request, &who);
         report::report(loaded, request, &who, &explanation, &raw_path)
     });
     outcome.unwrap_or_else(report::refused)
+}
+
+fn gateway(input: &wire::Gateway, proxy: Proxy) -> Result<Gateway, Vec<wire::Diagnostic>> {
+    let service = input.virtual_service.as_deref();
+    let virtual_service = service.map(|service| {
+        VirtualService::read_text(service).map_err(|diagnostics| {
+            let text = Text {
+                documents: from_yaml(service).0,
+                lines: LineIndex::new(service),
+            };
+            report::diagnostics(&diagnostics, &text)
+        })
+    });
+    let certificate = input.pem.as_deref().map(str::as_bytes);
+    Ok(Gateway {
+        principal: input
+            .principal
+            .clone()
+            .unwrap_or_else(|| gateway::PRINCIPAL.into()),
+        certificate: certificate
+            .and_then(Certificate::from_pem)
+            .as_ref()
+            .and_then(Identity::of),
+        address: Ipv4Addr::LOCALHOST.into(),
+        proxy: Gateway::proxy(proxy),
+        virtual_service: virtual_service.transpose()?,
+    })
 }
 
 fn metadata(text: Option<&str>) -> Result<Metadata, String> {
@@ -101,16 +163,15 @@ fn incoming(input: &RequestInput) -> Result<Incoming, String> {
             .map_err(|_| format!("the {what} `{text}` is not an IP address"))
     };
     let certificate = input.certificate.as_ref();
-    let names = certificate.map(|certificate| {
-        let subject = Some(&certificate.subject).filter(|subject| !subject.is_empty());
-        certificate
-            .uri
-            .iter()
-            .chain(&certificate.dns)
-            .chain(subject)
-            .map(|name| name.clone().into_bytes())
-            .collect()
-    });
+    let pem = certificate.and_then(|certificate| certificate.pem.as_deref());
+    let whole = pem
+        .map(|pem| Certificate::from_pem(pem.as_bytes()).ok_or("the certificate cannot be read"))
+        .transpose()?;
+    let names = match (&whole, certificate) {
+        (None, None) => Vec::new(),
+        (Some(whole), _) => names(&whole.uri, &whole.dns, &whole.subject.to_string()),
+        (None, Some(known)) => names(&known.uri, &known.dns, &known.subject),
+    };
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -141,8 +202,8 @@ fn incoming(input: &RequestInput) -> Result<Incoming, String> {
         destination_ip: address(&input.destination_ip, "destination IP")?,
         destination_port: input.destination_port.unwrap_or(80),
         server_name: input.server_name.clone().unwrap_or_default().into_bytes(),
-        peer_names: names.unwrap_or_default(),
-        certificate: None,
+        peer_names: names,
+        certificate: whole.as_ref().and_then(Identity::of),
         tls: match (certificate, input.scheme.as_deref()) {
             (Some(_), _) => Tls::Mutual,
             (None, Some("https")) => Tls::Server,
@@ -152,6 +213,16 @@ fn incoming(input: &RequestInput) -> Result<Incoming, String> {
         metadata: metadata(input.metadata.as_deref())?,
         now,
     })
+}
+
+/// The names by which policies know a client.
+fn names(uri: &[String], dns: &[String], subject: &str) -> Vec<Vec<u8>> {
+    let subject = Some(subject).filter(|subject| !subject.is_empty());
+    let alternative = uri.iter().chain(dns).map(String::as_str);
+    alternative
+        .chain(subject)
+        .map(|name| name.as_bytes().to_vec())
+        .collect()
 }
 
 fn core_setting(setting: &Setting) -> core::Setting {
@@ -225,6 +296,7 @@ fn load_report(resources: &Resources, compiled: &Compiled, text: &Text) -> LoadR
     LoadReport {
         ok: compiled.set.is_some(),
         diagnostics: report::diagnostics(&compiled.diagnostics, text),
+        gateway: None,
         policies: policies.collect(),
     }
 }

@@ -5,7 +5,9 @@ use portcullis_policy::source::Position;
 use portcullis_policy::{Authenticated, Reason, Request, Verdict, diagnostic, normalize};
 
 use crate::engine::{Loaded, Text};
-use crate::wire::{self, Condition, Diagnostic, Header, HeaderEdits, Item, Report, Step};
+use crate::wire::{
+    self, Condition, Diagnostic, Header, HeaderEdits, Item, Report, SeenRequest, Step,
+};
 
 pub(crate) fn report(
     loaded: &Loaded,
@@ -60,6 +62,14 @@ pub(crate) fn report(
             .decided
             .as_ref()
             .and_then(|at| loaded.text.range(at, None)),
+        request: Some(SeenRequest {
+            path: text(request.path),
+            headers: request
+                .headers
+                .iter()
+                .map(|(name, value)| header(name, value))
+                .collect(),
+        }),
         steps,
         upstream: if decision.verdict == Verdict::Allow {
             edits(request, who)
@@ -88,6 +98,13 @@ pub(crate) fn refused(refused: normalize::Refused) -> Report {
     }
 }
 
+pub(crate) fn not_routed() -> Report {
+    Report {
+        summary: "the gateway has no route for the request, so no policy is asked".into(),
+        ..without_policies("refused", 404)
+    }
+}
+
 fn without_policies(outcome: &str, status: u16) -> Report {
     Report {
         outcome: outcome.into(),
@@ -100,6 +117,7 @@ fn without_policies(outcome: &str, status: u16) -> Report {
         rule: None,
         details: String::new(),
         decided: None,
+        request: None,
         steps: Vec::new(),
         upstream: no_edits(),
         error: None,

@@ -54,6 +54,7 @@ fn file(scenario: Scenario) -> ScenarioFile {
             path_normalization: Some(scenario.proxy.path_normalization.as_str().into()),
             tcp: scenario.proxy.is_tcp,
         },
+        gateway: scenario.gateway.is_some(),
         jwks: scenario
             .key_sets
             .into_iter()
@@ -100,7 +101,9 @@ fn request(case: Case) -> ScenarioRequest {
 fn certificate(certificate: scenario::Certificate) -> Option<Certificate> {
     match certificate {
         scenario::Certificate::None | scenario::Certificate::Named(_) => None,
-        scenario::Certificate::Inline { uri, dns, subject } => {
+        scenario::Certificate::Inline {
+            uri, dns, subject, ..
+        } => {
             let attributes: Vec<String> = subject
                 .iter()
                 .rev()
@@ -110,6 +113,7 @@ fn certificate(certificate: scenario::Certificate) -> Option<Certificate> {
                 uri,
                 dns,
                 subject: attributes.join(","),
+                pem: None,
             })
         }
     }

@@ -29,6 +29,12 @@ wire! {
         /// What stands in front; absent is a sidecar.
         #[serde(default)]
         proxy: Option<Proxy>,
+        /// The URI names of the certificate that the proxy shows; it is told in `x-forwarded-client-cert`.
+        #[serde(default)]
+        server_uri: Vec<String>,
+        /// The ingress gateway to which requests go first; absent is none.
+        #[serde(default)]
+        gateway: Option<Gateway>,
         /// The key set behind each `jwksUri`.
         #[serde(default)]
         jwks: Vec<KeySetSource>,
@@ -87,6 +93,19 @@ wire! {
         tcp: bool,
     }
 
+    /// An ingress gateway.
+    Gateway [Deserialize] {
+        /// Its name in the mesh; absent is that of Istio's.
+        #[serde(default)]
+        principal: Option<String>,
+        /// The certificate by which it calls workloads, PEM; absent leaves out what a sidecar would tell of it.
+        #[serde(default)]
+        pem: Option<String>,
+        /// A `VirtualService`; absent sends every request on as it is.
+        #[serde(default)]
+        virtual_service: Option<String>,
+    }
+
     /// A key set.
     KeySetSource [Deserialize] {
         /// The `jwksUri`.
@@ -101,6 +120,9 @@ wire! {
         ok: bool,
         /// Everything there is to say, in the order of the text.
         diagnostics: Vec<Diagnostic>,
+        /// What there is to say about the gateway's `VirtualService`; absent is nothing.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        gateway: Option<Vec<Diagnostic>>,
         /// The resources that take part in decisions.
         policies: Vec<PolicySummary>,
     }
@@ -217,6 +239,10 @@ wire! {
         dns: Vec<String>,
         /// The subject as Envoy prints it, in RFC 2253 form.
         subject: String,
+        /// The certificate itself, PEM. Its names count then, and the proxy tells of it in
+        /// `x-forwarded-client-cert`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        pem: Option<String>,
     }
 
     /// A decision and how it came about.
@@ -245,6 +271,9 @@ wire! {
         /// The lines that decided, or that came closest.
         #[serde(skip_serializing_if = "Option::is_none")]
         decided: Option<Range>,
+        /// The request as the policies see it; absent when none was asked.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        request: Option<SeenRequest>,
         /// What was looked at, in the order of the filters.
         steps: Vec<Step>,
         /// What changes before the upstream sees the request.
@@ -252,6 +281,14 @@ wire! {
         /// Why nothing could be decided.
         #[serde(skip_serializing_if = "Option::is_none")]
         error: Option<String>,
+    }
+
+    /// A request behind all proxies in front of the workload.
+    SeenRequest [Serialize] {
+        /// The path with its query.
+        path: String,
+        /// Header lines in order.
+        headers: Vec<Header>,
     }
 
     /// One filter at work.
@@ -326,6 +363,8 @@ wire! {
         workload: Workload,
         /// What stands in front.
         proxy: Proxy,
+        /// Whether requests go to an ingress gateway first, which the page does not show.
+        gateway: bool,
         /// The key set behind each `jwksUri`.
         jwks: Vec<ScenarioKeySet>,
         /// How strictly tokens and keys are read.
