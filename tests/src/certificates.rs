@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use anyhow::{Context, Result, anyhow, bail};
 use rcgen::{
@@ -14,21 +15,23 @@ use serde::Deserialize;
 
 use crate::scratch::Scratch;
 
-/// What a client certificate says about its holder.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+/// What a certificate says about its holder.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Spec {
     /// URI subject alternative names, in order.
     pub uri: Vec<String>,
     /// DNS subject alternative names, in order.
     pub dns: Vec<String>,
+    /// E-mail subject alternative names, in order.
+    pub email: Vec<String>,
     /// The subject's attributes in the order of the certificate, `[["CN", "a"], ["O", "b"]]`.
     /// Envoy prints them in reverse. Empty: an empty subject.
     pub subject: Vec<(String, String)>,
 }
 
 /// A certificate and its private key.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Identity {
     /// DER.
     pub certificate: Vec<u8>,
@@ -44,16 +47,18 @@ pub struct Identity {
 #[derive(Debug)]
 pub struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
+    /// What it signed for clients: one certificate for each wish.
+    clients: Mutex<BTreeMap<Spec, Identity>>,
 }
 
-/// What a TLS listener reads.
+/// What one side of TLS reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TlsFiles {
-    /// The server's certificate, PEM.
+    /// Its certificate, PEM.
     pub certificate: PathBuf,
     /// Its key, PEM.
     pub key: PathBuf,
-    /// The authority that client certificates must come from, PEM.
+    /// The authority that the other side's certificate must come from, PEM.
     pub trusted_ca: PathBuf,
 }
 
@@ -88,7 +93,20 @@ impl Authority {
         let key = KeyPair::generate().context("cannot make the authority's key")?;
         let issuer = CertifiedIssuer::self_signed(params, key)
             .context("cannot make the authority's certificate")?;
-        Ok(Self { issuer })
+        Ok(Self {
+            issuer,
+            clients: Mutex::default(),
+        })
+    }
+
+    /// The authority of this process. Drivers that share it present the same certificates, so that what they make
+    /// of one can be compared byte by byte.
+    ///
+    /// # Panics
+    /// When the system gives no key.
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<Authority> = OnceLock::new();
+        SHARED.get_or_init(|| Self::new().expect("an authority can be made"))
     }
 
     /// The authority's own certificate, PEM.
@@ -96,30 +114,47 @@ impl Authority {
         self.issuer.pem()
     }
 
-    /// A server certificate for DNS names.
-    pub fn server(&self, dns: &[&str]) -> Result<Identity> {
+    /// A server certificate for `example.com` and these URIs.
+    pub fn server(&self, uri: &[String]) -> Result<Identity> {
         let spec = Spec {
-            dns: dns.iter().map(|&name| name.to_owned()).collect(),
+            uri: uri.to_vec(),
+            dns: vec!["example.com".into(), "*.example.com".into()],
             ..Spec::default()
         };
         self.sign(&spec, ExtendedKeyUsagePurpose::ServerAuth)
     }
 
-    /// A client certificate.
+    /// A client certificate, the same for the same names.
     ///
     /// # Errors
     /// A subject with an attribute type that is unknown or comes twice (rcgen cannot write it), a
     /// name that is not ASCII.
     pub fn client(&self, spec: &Spec) -> Result<Identity> {
-        self.sign(spec, ExtendedKeyUsagePurpose::ClientAuth)
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = clients.get(spec) {
+            return Ok(known.clone());
+        }
+        let identity = self.sign(spec, ExtendedKeyUsagePurpose::ClientAuth)?;
+        clients.insert(spec.clone(), identity.clone());
+        Ok(identity)
     }
 
     /// Writes what a listener needs: a server certificate for `example.com` and this authority.
     pub fn write(&self, folder: &Scratch) -> Result<TlsFiles> {
-        let server = self.server(&["example.com", "*.example.com"])?;
+        let server = self.server(&[])?;
+        self.write_identity(folder, "server", &server)
+    }
+
+    /// Writes an identity, under a name of its own, and this authority.
+    pub fn write_identity(
+        &self,
+        folder: &Scratch,
+        name: &str,
+        identity: &Identity,
+    ) -> Result<TlsFiles> {
         Ok(TlsFiles {
-            certificate: folder.write("server.pem", server.certificate_pem)?,
-            key: folder.write("server-key.pem", server.key_pem)?,
+            certificate: folder.write(&format!("{name}.pem"), &identity.certificate_pem)?,
+            key: folder.write(&format!("{name}-key.pem"), &identity.key_pem)?,
             trusted_ca: folder.write("authority.pem", self.certificate_pem())?,
         })
     }
@@ -158,6 +193,14 @@ fn params(spec: &Spec) -> Result<CertificateParams> {
             dns.as_str()
                 .try_into()
                 .with_context(|| format!("`{dns}`"))?,
+        ));
+    }
+    for email in &spec.email {
+        params.subject_alt_names.push(SanType::Rfc822Name(
+            email
+                .as_str()
+                .try_into()
+                .with_context(|| format!("`{email}`"))?,
         ));
     }
     Ok(params)

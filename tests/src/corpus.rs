@@ -8,14 +8,15 @@ use portcullis_mint::{Order, forge, mint, public_jwks};
 use portcullis_policy::Metadata;
 use portcullis_policy::compile::{KeySetSource, Setting, Workload};
 use portcullis_policy::diagnostic::Location;
+use portcullis_policy::gateway::Gateway as CoreGateway;
 use portcullis_policy::normalize::ProxyKind;
 use portcullis_policy::resource::Resources;
 use portcullis_policy::scenario::{
-    Certificate, Expectation, RequestSpec, Scenario, Token, TokenPlace, TokenSource,
+    Certificate, Expectation, GatewaySpec, RequestSpec, Scenario, Token, TokenPlace, TokenSource,
 };
 use portcullis_policy::source::from_yaml;
 
-use crate::certificates::Spec;
+use crate::certificates::{Authority, Identity, Spec};
 use crate::http::Headers;
 
 /// A scenario and where it stands.
@@ -29,6 +30,21 @@ pub struct Entry {
     pub policies: String,
     /// What compiling needs.
     pub setting: Setting,
+    /// The gateway to which requests go first.
+    pub gateway: Option<Gateway>,
+}
+
+/// An ingress gateway in front of the workload.
+#[derive(Debug, Clone)]
+pub struct Gateway {
+    /// Its name in the mesh.
+    pub principal: String,
+    /// What it shows to workloads.
+    pub identity: Identity,
+    /// The text of its `VirtualService`.
+    pub virtual_service: Option<String>,
+    /// The text of the policies that it enforces itself.
+    pub policies: Option<String>,
 }
 
 /// A request as it goes over the wire.
@@ -54,6 +70,8 @@ pub struct Sent {
     pub sni: Option<String>,
     /// `None` is plaintext, `Some(None)` is TLS without a client certificate.
     pub tls: Option<Option<Spec>>,
+    /// The URI names of the certificate that the proxy shows.
+    pub server_uri: Vec<String>,
     /// What filters in front write into the stream's dynamic metadata.
     pub metadata: Metadata,
     /// Seconds after the start of the scenario.
@@ -107,16 +125,12 @@ fn entry(name: String, path: &Path) -> Result<Entry> {
         let lines: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
         anyhow!(lines.join("\n"))
     })?;
-    let is_path = !scenario.policies.contains('\n')
-        && Path::new(&scenario.policies)
-            .extension()
-            .is_some_and(|extension| extension == "yaml");
-    let policies = if is_path {
-        std::fs::read_to_string(path.with_file_name(&scenario.policies))
-            .context(scenario.policies.clone())?
-    } else {
-        scenario.policies.clone()
-    };
+    let policies = text(&scenario.policies, path)?;
+    let gateway = scenario
+        .gateway
+        .as_ref()
+        .map(|spec| gateway(spec, path))
+        .transpose()?;
     let given = scenario.key_sets.iter().filter(|spec| !spec.unreachable);
     let key_sets = given.map(|spec| {
         let jwks = match &spec.jwks {
@@ -146,10 +160,50 @@ fn entry(name: String, path: &Path) -> Result<Entry> {
         scenario,
         policies,
         setting,
+        gateway,
+    })
+}
+
+/// A text of a scenario, or the file beside it that it names.
+fn text(given: &str, path: &Path) -> Result<String> {
+    let is_path = !given.contains('\n')
+        && Path::new(given)
+            .extension()
+            .is_some_and(|end| end == "yaml");
+    if !is_path {
+        return Ok(given.to_owned());
+    }
+    std::fs::read_to_string(path.with_file_name(given)).context(given.to_owned())
+}
+
+fn gateway(spec: &GatewaySpec, path: &Path) -> Result<Gateway> {
+    let read = |given: &Option<String>| given.as_ref().map(|given| text(given, path)).transpose();
+    Ok(Gateway {
+        principal: spec.principal.clone(),
+        identity: Authority::shared().client(&Spec {
+            uri: vec![format!("spiffe://{}", spec.principal)],
+            ..Spec::default()
+        })?,
+        virtual_service: read(&spec.virtual_service)?,
+        policies: read(&spec.policies)?,
     })
 }
 
 impl Entry {
+    /// The gateway as a scenario of its own: what it enforces itself. `None` without a gateway in front.
+    pub fn at_gateway(&self) -> Option<Self> {
+        let mut entry = self.clone();
+        entry.policies = self.gateway.as_ref()?.policies.clone().unwrap_or_default();
+        entry.scenario.proxy = CoreGateway::proxy(self.scenario.proxy);
+        entry.scenario.metadata = None;
+        entry.setting.workload = Workload {
+            namespace: "istio-system".into(),
+            labels: [("istio".to_owned(), "ingressgateway".to_owned())].into(),
+            is_gateway: true,
+        };
+        Some(entry)
+    }
+
     /// The policies as the core reads them.
     pub fn resources(&self) -> Resources {
         Resources::read_text(&self.policies).0
@@ -158,11 +212,7 @@ impl Entry {
     /// The policies as JSON, as they stand in a plugin's configuration. `None` when the text is not YAML,
     /// so that it cannot become JSON.
     pub fn policies_json(&self) -> Option<Vec<serde_json::Value>> {
-        let (documents, error) = from_yaml(&self.policies);
-        let values = documents
-            .iter()
-            .map(|document| serde_json::from_str(&document.to_json()).ok());
-        error.is_none().then(|| values.collect()).flatten()
+        json_documents(&self.policies)
     }
 
     /// The requests, their tokens minted at `now`.
@@ -183,12 +233,24 @@ impl Entry {
                             .as_ref()
                             .map(Metadata::from_node)
                             .unwrap_or_default(),
+                        server_uri: self.server_uri(),
                         expect: case.expect.clone(),
                         ..sent
                     })
                     .with_context(|| case.name.clone())
             })
             .collect()
+    }
+
+    /// The URI names of the certificate that the proxy shows: a sidecar's is the workload's, of the service account
+    /// that Kubernetes gives to whoever names none; a gateway shows one for its hosts.
+    pub fn server_uri(&self) -> Vec<String> {
+        if self.scenario.proxy.kind != ProxyKind::Sidecar {
+            return Vec::new();
+        }
+        let domain = &self.setting.mesh.trust_domain;
+        let namespace = &self.setting.workload.namespace;
+        vec![format!("spiffe://{domain}/ns/{namespace}/sa/default")]
     }
 
     /// The diagnostics that the scenario asks for, as `code severity resource path` lines in order.
@@ -207,6 +269,15 @@ impl Entry {
             lines
         })
     }
+}
+
+/// The documents of a YAML text as JSON. `None` when it is no YAML.
+pub fn json_documents(text: &str) -> Option<Vec<serde_json::Value>> {
+    let (documents, error) = from_yaml(text);
+    let values = documents
+        .iter()
+        .map(|document| serde_json::from_str(&document.to_json()).ok());
+    error.is_none().then(|| values.collect()).flatten()
 }
 
 fn sent(request: &RequestSpec, now: u64, fixtures: &BTreeMap<String, Spec>) -> Result<Sent> {
@@ -243,9 +314,15 @@ fn sent(request: &RequestSpec, now: u64, fixtures: &BTreeMap<String, Spec>) -> R
                 .with_context(|| format!("no certificate `{name}`"))?;
             Some(Some(known.clone()))
         }
-        Some(Certificate::Inline { uri, dns, subject }) => Some(Some(Spec {
+        Some(Certificate::Inline {
+            uri,
+            dns,
+            email,
+            subject,
+        }) => Some(Some(Spec {
             uri: uri.clone(),
             dns: dns.clone(),
+            email: email.clone(),
             subject: subject.clone(),
         })),
     };
@@ -260,6 +337,7 @@ fn sent(request: &RequestSpec, now: u64, fixtures: &BTreeMap<String, Spec>) -> R
         destination_port: request.destination_port,
         sni: request.sni.clone(),
         tls,
+        server_uri: Vec::new(),
         metadata: Metadata::default(),
         at: request.at,
         expect: Expectation::default(),

@@ -19,7 +19,7 @@ use serde_json::Value;
 pub use crate::certificates::TlsFiles;
 use crate::client::{Exchange, Response};
 use crate::scratch::Scratch;
-pub use bootstrap::{Config, Listener, Proxy, cluster};
+pub use bootstrap::{Config, Listener, Proxy, cluster, workload_cluster};
 pub use extension::{Applied, ExtensionFile};
 
 /// The version that the tests are written for.

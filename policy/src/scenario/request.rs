@@ -43,6 +43,8 @@ pub enum Certificate {
         uri: Vec<String>,
         /// DNS SANs.
         dns: Vec<String>,
+        /// E-mail SANs.
+        email: Vec<String>,
         /// Attributes of the subject in the certificate's order.
         subject: Vec<(String, String)>,
     },
@@ -342,11 +344,12 @@ fn certificate(decoder: &mut Decoder, field: &Field<'_>) -> Option<Certificate> 
         None => {}
     }
     let object = decoder.object(field)?;
-    decoder.known_fields(&object, &["uri", "dns", "subject"]);
+    decoder.known_fields(&object, &["uri", "dns", "email", "subject"]);
     let texts =
         |decoder: &mut Decoder, key: &str| -> Vec<String> { decoder.plain_strings(&object, key) };
     let uri = texts(decoder, "uri");
     let dns = texts(decoder, "dns");
+    let email = texts(decoder, "email");
     let mut subject = Vec::new();
     for field in decoder.list(&object, "subject").unwrap_or_default() {
         match <[String; 2]>::try_from(values(decoder, &field)) {
@@ -354,5 +357,10 @@ fn certificate(decoder: &mut Decoder, field: &Field<'_>) -> Option<Certificate> 
             Err(_) => decoder.wrong_type(&field, "an attribute and its value"),
         }
     }
-    Some(Certificate::Inline { uri, dns, subject })
+    Some(Certificate::Inline {
+        uri,
+        dns,
+        email,
+        subject,
+    })
 }

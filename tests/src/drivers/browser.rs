@@ -2,12 +2,12 @@
 
 use anyhow::{Context, Result};
 use portcullis_policy::compile::{Enforcer, TokenMode};
-use portcullis_policy::normalize::{Proxy, ProxyKind};
+use portcullis_policy::normalize::ProxyKind;
 use portcullis_policy::source::Node;
 use serde_json::{Value, json};
 
-use super::native::incoming;
 use super::{Answer, Driver, Findings, Run, Support, real_now};
+use crate::certificates::Authority;
 use crate::corpus::{Entry, Sent};
 use crate::outcome::{DecidedBy, Outcome, Upstream};
 
@@ -24,12 +24,18 @@ impl Driver for Browser {
         if entry.setting.fetches_keys {
             return Support::No("the page fetches nothing");
         }
+        if entry
+            .gateway
+            .as_ref()
+            .is_some_and(|gateway| gateway.policies.is_some())
+        {
+            return Support::No("the page has one set of policies, the workload's");
+        }
         Support::Yes
     }
 
     fn run(&self, entries: &[&Entry]) -> Result<Vec<Run>> {
         let mut cases = Vec::new();
-        let mut requests = Vec::new();
         for entry in entries {
             let now = entry.scenario.now.unwrap_or_else(real_now);
             let sent = entry.requests(now).with_context(|| entry.name.clone())?;
@@ -45,15 +51,9 @@ impl Driver for Browser {
                 })
                 .collect();
             cases.push(json!({ "setting": setting(entry), "requests": inputs }));
-            requests.push(sent);
         }
         let results = crate::browser::run(&crate::root().join("www/dist"), &cases)?;
-        Ok(results
-            .iter()
-            .zip(requests)
-            .zip(entries)
-            .map(|((result, sent), entry)| read(entry, result, &sent))
-            .collect())
+        Ok(results.iter().map(read).collect())
     }
 }
 
@@ -82,10 +82,18 @@ fn setting(entry: &Entry) -> Value {
         },
         "workload": { "namespace": setting.workload.namespace, "labels": setting.workload.labels },
         "proxy": proxy,
+        "serverUri": entry.server_uri(),
         "jwks": key_sets,
     });
     if setting.enforcer == Enforcer::Istio {
         value["enforcedBy"] = json!("istio");
+    }
+    if let Some(gateway) = &entry.gateway {
+        value["gateway"] =
+            json!({ "principal": gateway.principal, "pem": gateway.identity.certificate_pem });
+        if let Some(service) = &gateway.virtual_service {
+            value["gateway"]["virtualService"] = json!(service);
+        }
     }
     if let TokenMode::Strict { token_type } = &setting.tokens {
         value["tokens"] = json!("strict");
@@ -118,14 +126,14 @@ fn input(sent: &Sent, now: u64) -> Value {
         input["serverName"] = json!(sni);
     }
     if let Some(Some(spec)) = &sent.tls {
+        let identity = Authority::shared().client(spec).unwrap_or_default();
         input["certificate"] =
-            json!({ "uri": spec.uri, "dns": spec.dns, "subject": spec.envoy_subject() });
+            json!({ "uri": [], "dns": [], "subject": "", "pem": identity.certificate_pem });
     }
     input
 }
 
-fn read(entry: &Entry, result: &Value, sent: &[Sent]) -> Run {
-    let proxy = entry.scenario.proxy;
+fn read(result: &Value) -> Run {
     if let Some(error) = result["error"].as_str() {
         return Run::Failed(error.to_owned());
     }
@@ -145,14 +153,11 @@ fn read(entry: &Entry, result: &Value, sent: &[Sent]) -> Run {
     if result["load"]["ok"] == false {
         return Run::Refused(Findings::Lines(lines));
     }
-    let answers = items(&result["reports"])
-        .zip(sent)
-        .map(|(report, sent)| answer(report, sent, proxy))
-        .collect();
+    let answers = items(&result["reports"]).map(answer).collect();
     Run::Requests(Findings::Lines(lines), answers)
 }
 
-fn answer(report: &Value, sent: &Sent, proxy: Proxy) -> Answer {
+fn answer(report: &Value) -> Answer {
     if let Some(error) = report["error"].as_str() {
         return Answer::Failed(error.to_owned());
     }
@@ -169,9 +174,7 @@ fn answer(report: &Value, sent: &Sent, proxy: Proxy) -> Answer {
             .unwrap_or_default(),
         body: text(report, "body"),
         headers: headers(&report["headers"]),
-        upstream: reached
-            .then(|| upstream(&report["upstream"], sent, proxy))
-            .flatten(),
+        upstream: reached.then(|| upstream(report)),
         reached,
         decided_by: match policy {
             _ if is_refused => DecidedBy::Unseen,
@@ -185,20 +188,17 @@ fn answer(report: &Value, sent: &Sent, proxy: Proxy) -> Answer {
 }
 
 /// The request with the edits that the page shows.
-fn upstream(edits: &Value, sent: &Sent, proxy: Proxy) -> Option<Upstream> {
-    let bytes = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+fn upstream(report: &Value) -> Upstream {
+    let (request, edits) = (&report["request"], &report["upstream"]);
     let removed: Vec<&str> = items(&edits["remove"]).filter_map(Value::as_str).collect();
-    let normalized = incoming(sent, 0).normalized(proxy).ok()?.incoming;
-    let kept = normalized
-        .headers
-        .iter()
-        .map(|(name, value)| (bytes(name), bytes(value)));
-    let kept = kept.filter(|(name, _)| !removed.contains(&name.as_str()));
+    let kept = headers(&request["headers"])
+        .into_iter()
+        .filter(|(name, _)| !removed.contains(&name.as_str()));
     let path = edits["path"].as_str().map(str::to_owned);
-    Some(Upstream {
-        path: path.unwrap_or_else(|| bytes(&normalized.path)),
+    Upstream {
+        path: path.unwrap_or_else(|| text(request, "path")),
         headers: kept.chain(headers(&edits["add"])).collect(),
-    })
+    }
 }
 
 fn headers(list: &Value) -> Vec<(String, String)> {

@@ -1,5 +1,6 @@
 //! A real Envoy: with our filter, and with its own filters as Istio configures them.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -11,10 +12,10 @@ use portcullis_policy::source::{Node, from_yaml};
 use serde_json::{Map, Value, json};
 
 use super::{Answer, Driver, Findings, NO_CLOCK, Run, Support, needs_clock, real_now};
-use crate::certificates::{Authority, TlsFiles};
+use crate::certificates::{Authority, Identity, TlsFiles};
 use crate::client::{self, Exchange, Response, Tls};
-use crate::corpus::{Entry, Sent};
-use crate::envoy::{Applied, Config, Envoy, ExtensionFile, Listener, Proxy};
+use crate::corpus::{Entry, Sent, json_documents};
+use crate::envoy::{Applied, Config, Envoy, ExtensionFile, Listener, Proxy, workload_cluster};
 use crate::oracle::{self, PeerMode};
 use crate::outcome::{DecidedBy, Outcome, Upstream};
 use crate::scratch::Scratch;
@@ -289,30 +290,56 @@ pub fn source_ip_state() -> Result<Value> {
     Ok(manifest["spec"]["configPatches"][0]["patch"]["value"].take())
 }
 
-/// One Envoy for all scenarios, with a plaintext and, where needed, a TLS listener for each.
+/// One Envoy for all scenarios, with a plaintext and, where needed, a TLS listener for each; and another one for the
+/// gateways in front of some, which are given the addresses of the first.
 fn run_corpus(
     entries: &[&Entry],
     filters: impl Fn(&Entry) -> Result<Vec<Value>>,
     peers: impl Fn(&Entry) -> Result<Vec<(Option<u16>, PeerMode)>>,
 ) -> Result<Vec<Run>> {
     let folder = Scratch::new()?;
-    let authority = Authority::new()?;
-    let files = authority.write(&folder)?;
+    let mut files = Files {
+        folder: &folder,
+        known: BTreeMap::new(),
+    };
     let now = real_now();
     let mut listeners = Vec::new();
+    let mut gateways = Vec::new();
     let mut prepared = Vec::new();
     for (index, entry) in entries.iter().enumerate() {
         let requests = entry.requests(now).with_context(|| entry.name.clone())?;
-        let mut filters = filters(entry).with_context(|| entry.name.clone())?;
-        filters.splice(0..0, dynamic_metadata(entry));
-        let peers = peers(entry).with_context(|| entry.name.clone())?;
-        for tls in [false, true] {
-            if requests.iter().any(|sent| sent.tls.is_some() == tls) {
-                let name = listener_name(index, tls);
+        let workload = Listener {
+            peers: peers(entry).with_context(|| entry.name.clone())?,
+            ..http_listener(entry, &filters)?
+        };
+        let ways = [false, true].into_iter();
+        let ways = ways.filter(|tls| requests.iter().any(|sent| sent.tls.is_some() == *tls));
+        let ways: Vec<bool> = ways.collect();
+        if entry.gateway.is_some() {
+            listeners.push(Listener {
+                name: index.to_string(),
+                tls: Some(files.server(&entry.server_uri())?),
+                ..workload
+            });
+            let own = entry.at_gateway().context("a gateway")?;
+            let gateway = if own.policies.is_empty() {
+                http_listener(&own, &|_: &Entry| Ok(Vec::new()))?
+            } else {
+                http_listener(&own, &filters)?
+            };
+            for tls in ways {
+                gateways.push(Listener {
+                    name: listener_name(index, tls),
+                    tls: tls.then(|| files.server(&[])).transpose()?,
+                    ..gateway.clone()
+                });
+            }
+        } else {
+            for tls in ways {
                 listeners.push(Listener {
-                    peers: peers.clone(),
-                    network_filters: entry.scenario.proxy.is_tcp.then(|| filters.clone()),
-                    ..listener(entry, name, filters.clone(), tls.then(|| files.clone()))
+                    name: listener_name(index, tls),
+                    tls: tls.then(|| files.server(&entry.server_uri())).transpose()?,
+                    ..workload.clone()
                 });
             }
         }
@@ -320,14 +347,28 @@ fn run_corpus(
     }
     let upstream = echo()?;
     let envoy = Envoy::start(&Config::new(upstream.address(), listeners))?;
+    let gateways = if gateways.is_empty() {
+        None
+    } else {
+        let mut config = Config::new(upstream.address(), gateways);
+        for (index, entry) in entries.iter().enumerate() {
+            config
+                .clusters
+                .extend(behind(entry, index, &envoy, &mut files)?);
+        }
+        Some(Envoy::start(&config)?)
+    };
     let mut runs = Vec::new();
     for (index, (entry, requests)) in entries.iter().zip(prepared).enumerate() {
+        let first = gateways.as_ref().filter(|_| entry.gateway.is_some());
+        let first = first.unwrap_or(&envoy);
         let answers = requests.iter().map(|sent| {
             if needs_clock(entry, sent) {
                 return Answer::Skipped(NO_CLOCK);
             }
             let name = listener_name(index, sent.tls.is_some());
-            match exchange(sent, &authority).and_then(|exchange| envoy.send(&name, &exchange)) {
+            let exchange = exchange(sent, Authority::shared());
+            match exchange.and_then(|exchange| first.send(&name, &exchange)) {
                 Ok(response) => Answer::Got(Box::new(outcome(&response))),
                 Err(error) if is_closed(&error) => Answer::Closed,
                 Err(error) => Answer::Failed(format!("{error:#}")),
@@ -336,6 +377,92 @@ fn run_corpus(
         runs.push(Run::Requests(Findings::Unseen, answers.collect()));
     }
     Ok(runs)
+}
+
+/// The cluster behind a scenario's gateway: its workload.
+fn behind(
+    entry: &Entry,
+    index: usize,
+    envoy: &Envoy,
+    files: &mut Files<'_>,
+) -> Result<Option<Value>> {
+    let Some(gateway) = &entry.gateway else {
+        return Ok(None);
+    };
+    let name = entry.server_uri().concat();
+    let identity = files.of(&gateway.principal, &gateway.identity)?;
+    let address = envoy.address(&index.to_string())?;
+    Ok(Some(workload_cluster(
+        &cluster_name(&entry.name),
+        address,
+        &identity,
+        &name,
+    )))
+}
+
+/// The name of the cluster of a gateway's workload.
+fn cluster_name(scenario: &str) -> String {
+    format!("workload-of-{}", scenario.replace('/', "-"))
+}
+
+/// The listener of a scenario without its name, TLS and peers.
+fn http_listener(
+    entry: &Entry,
+    filters: &impl Fn(&Entry) -> Result<Vec<Value>>,
+) -> Result<Listener> {
+    let mut filters = filters(entry).with_context(|| entry.name.clone())?;
+    filters.splice(0..0, dynamic_metadata(entry));
+    let mut made = Listener {
+        network_filters: entry.scenario.proxy.is_tcp.then(|| filters.clone()),
+        ..listener(entry, String::new(), filters, None)
+    };
+    if let Some(gateway) = entry.gateway.as_ref().filter(|_| is_gateway(entry)) {
+        let cluster = cluster_name(&entry.name);
+        let routes = match &gateway.virtual_service {
+            Some(text) => {
+                let documents = json_documents(text).context("the VirtualService is no YAML")?;
+                oracle::route_configuration(
+                    documents.first().context("no VirtualService")?,
+                    &cluster,
+                )?
+            }
+            None => json!({ "virtual_hosts": [{
+                "name": "all",
+                "domains": ["*"],
+                "routes": [{ "match": { "prefix": "/" }, "route": { "cluster": cluster } }],
+            }] }),
+        };
+        made.connection_manager
+            .insert("route_config".into(), routes);
+    }
+    Ok(made)
+}
+
+fn is_gateway(entry: &Entry) -> bool {
+    entry.scenario.proxy.kind != normalize::ProxyKind::Sidecar
+}
+
+/// The certificates that Envoy shows, by whose they are.
+struct Files<'f> {
+    folder: &'f Scratch,
+    known: BTreeMap<String, TlsFiles>,
+}
+
+impl Files<'_> {
+    /// A server's with these URI names.
+    fn server(&mut self, uri: &[String]) -> Result<TlsFiles> {
+        let whose = format!("server {}", uri.concat());
+        match self.known.get(&whose) {
+            Some(known) => Ok(known.clone()),
+            None => self.of(&whose, &Authority::shared().server(uri)?),
+        }
+    }
+
+    fn of(&mut self, whose: &str, identity: &Identity) -> Result<TlsFiles> {
+        let name = self.known.len().to_string();
+        let files = Authority::shared().write_identity(self.folder, &name, identity)?;
+        Ok(self.known.entry(whose.to_owned()).or_insert(files).clone())
+    }
 }
 
 /// Whether the connection was refused, before TLS was done or after.

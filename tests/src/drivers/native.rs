@@ -1,17 +1,23 @@
 //! The core alone. It also holds the core to its promises: `decide` says what `explain` says, and attributes
 //! outside `needs()` never change a decision.
 
-use anyhow::Result;
+use std::net::Ipv4Addr;
+
+use anyhow::{Context, Result, anyhow};
+use portcullis_policy::certificate::{self, Certificate};
 use portcullis_policy::crypto::RustVerifier;
 use portcullis_policy::diagnostic::Diagnostic;
+use portcullis_policy::gateway::Gateway;
 use portcullis_policy::normalize::Incoming;
+use portcullis_policy::resource::VirtualService;
 use portcullis_policy::{
     Attribute, Authenticated, Decision, PolicySet, Request, Tls, authenticate, compile, decide,
     explain,
 };
 
 use super::{Answer, Driver, Findings, Run, Support, real_now};
-use crate::corpus::{Entry, Sent};
+use crate::certificates::{Authority, Identity};
+use crate::corpus::{self, Entry, Sent};
 use crate::outcome::{DecidedBy, Outcome, Upstream};
 
 /// The core alone.
@@ -39,10 +45,15 @@ fn run(entry: &Entry) -> Result<Run> {
         return Ok(Run::Refused(Findings::Lines(lines)));
     };
     let now = entry.scenario.now.unwrap_or_else(real_now);
+    let gateway = entry.gateway.as_ref().map(|one| gateway(entry, one));
+    let gateway = gateway.transpose()?;
     let answers = entry
         .requests(now)?
         .iter()
-        .map(|sent| answer(entry, &set, sent, now + sent.at))
+        .map(|sent| match &gateway {
+            None => answer(entry, &set, incoming(sent, now + sent.at)),
+            Some(gateway) => through(gateway, entry, &set, sent, now + sent.at),
+        })
         .collect();
     Ok(Run::Requests(Findings::Lines(lines), answers))
 }
@@ -73,6 +84,9 @@ fn lines(diagnostics: &[Diagnostic]) -> Vec<String> {
 /// The request as the core takes it from a caller that is not behind Envoy.
 pub fn incoming(sent: &Sent, now: u64) -> Incoming {
     let certificate = sent.tls.clone().flatten();
+    let identity = certificate
+        .as_ref()
+        .and_then(|spec| Authority::shared().client(spec).ok());
     let names = certificate.map(|spec| {
         let subject = spec.envoy_subject();
         let names = spec
@@ -97,20 +111,86 @@ pub fn incoming(sent: &Sent, now: u64) -> Incoming {
         destination_port: sent.destination_port,
         server_name: sent.sni.clone().unwrap_or_default().into_bytes(),
         peer_names: names.unwrap_or_default(),
-        certificate: None,
+        certificate: identity.and_then(|identity| known(&identity)),
         tls: match &sent.tls {
             None => Tls::None,
             Some(None) => Tls::Server,
             Some(Some(_)) => Tls::Mutual,
         },
-        server_uri: Vec::new(),
+        server_uri: sent.server_uri.clone(),
         metadata: sent.metadata.clone(),
         now,
     }
 }
 
-fn answer(entry: &Entry, policies: &PolicySet, sent: &Sent, now: u64) -> Answer {
-    let outcome = incoming(sent, now).with_request(entry.scenario.proxy, |request| {
+/// What a proxy knows of a certificate.
+fn known(identity: &Identity) -> Option<certificate::Identity> {
+    let certificate = Certificate::from_der(&identity.certificate)?;
+    certificate::Identity::of(&certificate)
+}
+
+/// A gateway, and what it enforces.
+struct Hop {
+    gateway: Gateway,
+    policies: PolicySet,
+}
+
+fn gateway(entry: &Entry, gateway: &corpus::Gateway) -> Result<Hop> {
+    let service = gateway.virtual_service.as_deref();
+    let virtual_service = service.map(|text| {
+        VirtualService::read_text(text)
+            .map_err(|diagnostics| anyhow!("the gateway's VirtualService: {diagnostics:?}"))
+    });
+    let own = entry.at_gateway().context("a gateway")?;
+    let compiled = compile(&own.resources(), &own.setting);
+    Ok(Hop {
+        gateway: Gateway {
+            principal: gateway.principal.clone(),
+            certificate: known(&gateway.identity),
+            address: Ipv4Addr::LOCALHOST.into(),
+            proxy: Gateway::proxy(entry.scenario.proxy),
+            virtual_service: virtual_service.transpose()?,
+        },
+        policies: compiled
+            .set
+            .with_context(|| format!("the gateway's policies: {:?}", compiled.diagnostics))?,
+    })
+}
+
+/// A request that goes to the gateway, and if that lets it through, to the workload.
+fn through(hop: &Hop, entry: &Entry, policies: &PolicySet, sent: &Sent, now: u64) -> Answer {
+    let refused = |status| {
+        Answer::Got(Box::new(Outcome {
+            status,
+            ..Outcome::default()
+        }))
+    };
+    let client = Incoming {
+        // A gateway's certificate is for its hosts.
+        server_uri: Vec::new(),
+        ..incoming(sent, now)
+    };
+    let seen = match client.normalized(hop.gateway.proxy) {
+        Ok(seen) => seen,
+        Err(error) => return refused(error.status()),
+    };
+    let (own, edits) = seen.with_request(|request| {
+        let who = authenticate(&hop.policies, request, &RustVerifier);
+        let decision = decide(&hop.policies, request, &who);
+        let edits = who.edits().clone();
+        (outcome(&hop.policies, request, &who, decision), edits)
+    });
+    if !own.reached {
+        return Answer::Got(Box::new(own));
+    }
+    match hop.gateway.forward(seen, &edits, sent.server_uri.clone()) {
+        Some(forwarded) => answer(entry, policies, forwarded),
+        None => refused(404),
+    }
+}
+
+fn answer(entry: &Entry, policies: &PolicySet, incoming: Incoming) -> Answer {
+    let outcome = incoming.with_request(entry.scenario.proxy, |request| {
         let who = authenticate(policies, request, &RustVerifier);
         let decision = decide(policies, request, &who);
         let explained = explain(policies, request, &who).decision;
@@ -129,7 +209,11 @@ fn answer(entry: &Entry, policies: &PolicySet, sent: &Sent, now: u64) -> Answer 
     });
     match outcome {
         Ok(Ok(outcome)) if entry.scenario.proxy.is_tcp && !outcome.reached => Answer::Closed,
-        Ok(Ok(outcome)) => Answer::Got(Box::new(outcome)),
+        Ok(Ok(outcome)) => Answer::Got(Box::new(Outcome {
+            // Nothing on a connection without HTTP is a header.
+            upstream: outcome.upstream.filter(|_| !entry.scenario.proxy.is_tcp),
+            ..outcome
+        })),
         Ok(Err(broken)) => Answer::Failed(broken),
         Err(refused) => Answer::Got(Box::new(Outcome {
             status: refused.status(),

@@ -43,13 +43,14 @@ pub struct Listener {
     pub connection_manager: Map<String, Value>,
 }
 
-/// The two ways in which Istio sets up the remote address.
+/// The two ways in which Istio sets up whom addresses and certificates that clients tell of are believed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Proxy {
-    /// A sidecar believes `x-forwarded-for`: `use_remote_address: false`.
+    /// A sidecar believes `x-forwarded-for`, `use_remote_address: false`, and adds to `x-forwarded-client-cert`.
     #[default]
     Sidecar,
-    /// A gateway trusts as many hops as `gatewayTopology.numTrustedProxies` says.
+    /// A gateway trusts as many hops as `gatewayTopology.numTrustedProxies` says, and believes nobody's
+    /// `x-forwarded-client-cert`.
     Gateway {
         /// `xff_num_trusted_hops`.
         num_trusted_proxies: u32,
@@ -167,6 +168,16 @@ impl Listener {
                 num_trusted_proxies,
             } => (true, num_trusted_proxies),
         };
+        let (forward, details) = match self.proxy {
+            Proxy::Sidecar => (
+                "APPEND_FORWARD",
+                json!({ "subject": true, "uri": true, "dns": true }),
+            ),
+            Proxy::Gateway { .. } => (
+                "SANITIZE_SET",
+                json!({ "subject": true, "cert": true, "uri": true, "dns": true }),
+            ),
+        };
         let mut manager = json!({
             "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
             "stat_prefix": "test",
@@ -177,6 +188,8 @@ impl Listener {
             "xff_num_trusted_hops": hops,
             "server_header_transformation": "PASS_THROUGH",
             "upgrade_configs": [{ "upgrade_type": "websocket" }],
+            "forward_client_cert_details": forward,
+            "set_current_client_cert_details": details,
             "http_filters": filters,
             "route_config": { "virtual_hosts": [{
                 "name": "all",
@@ -215,6 +228,36 @@ pub fn cluster(name: &str, address: SocketAddr) -> Value {
             } } } }] }],
         },
     })
+}
+
+/// A cluster of one workload, called by mutual TLS: `identity` is the caller's, and `name_of_workload` the URI that the
+/// workload's certificate must have.
+pub fn workload_cluster(
+    name: &str,
+    address: SocketAddr,
+    identity: &TlsFiles,
+    name_of_workload: &str,
+) -> Value {
+    let mut cluster = cluster(name, address);
+    cluster["transport_socket"] = json!({
+        "name": "envoy.transport_sockets.tls",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+            "common_tls_context": {
+                "tls_certificates": [{
+                    "certificate_chain": { "filename": identity.certificate },
+                    "private_key": { "filename": identity.key },
+                }],
+                "validation_context": {
+                    "trusted_ca": { "filename": identity.trusted_ca },
+                    "match_typed_subject_alt_names": [
+                        { "san_type": "URI", "matcher": { "exact": name_of_workload } },
+                    ],
+                },
+            },
+        },
+    });
+    cluster
 }
 
 fn loopback(port: u16) -> Value {

@@ -118,6 +118,7 @@ impl Case {
             });
         }
         Ok(Entry {
+            gateway: None,
             name: "random".to_owned(),
             policies: scenario.policies.clone(),
             setting: Setting {

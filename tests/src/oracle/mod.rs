@@ -16,6 +16,7 @@ mod matcher;
 mod peer_authentication;
 mod request_authentication;
 mod resource;
+mod virtual_service;
 
 use std::collections::BTreeMap;
 
@@ -26,6 +27,7 @@ use authorization_policy::Layer;
 use identity::TrustDomains;
 pub use peer_authentication::{PeerMode, PeerModes, peer_modes};
 use resource::{Kind, Resource};
+pub use virtual_service::route_configuration;
 
 /// The settings of the mesh that change what a resource means.
 #[derive(Clone, Debug)]
