@@ -33,7 +33,7 @@ fn main() -> Result<ExitCode> {
     let corpus = load()?;
     let entries: Vec<&Entry> = corpus
         .iter()
-        .filter(|entry| entry.name.starts_with(&prefix))
+        .filter(|entry| entry.name.starts_with(&prefix) && entry.gateway.is_none())
         .collect();
     if entries.is_empty() {
         let mut names: Vec<&str> = corpus
