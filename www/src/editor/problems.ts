@@ -90,7 +90,10 @@ function problemsIn(state: EditorState, start: number, end: number): Found[] {
 function underlinesOf(doc: Text, diagnostics: readonly Diagnostic[]): DecorationSet {
   const underlines = diagnostics.flatMap((diagnostic): Range<Decoration>[] => {
     if (!diagnostic.range) return [];
-    const { from, to } = clamp(doc, diagnostic.range);
+    const range = clamp(doc, diagnostic.range);
+    const { from } = range;
+    // A finding about a whole list is shown where it begins.
+    const to = Math.min(range.to, doc.lineAt(from).to);
     const { severity } = diagnostic;
     const spec = { class: `cm-problem-${severity}`, severity, message: messageOf(diagnostic) };
     // What is missing has no width: one character beside it stands for it.
