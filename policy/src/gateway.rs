@@ -52,27 +52,17 @@ impl Gateway {
         edits: &HeaderEdits,
         server_uri: Vec<String>,
     ) -> Option<Incoming> {
-        let Incoming {
-            method,
-            authority,
-            mut path,
-            mut headers,
-            certificate,
-            destination_ip,
-            destination_port,
-            metadata,
-            now,
-            ..
-        } = seen.incoming;
+        let mut request = seen.incoming;
         let route = match &self.virtual_service {
             None => None,
             Some(service) => {
-                let host = authority.as_deref().unwrap_or_default();
-                Some(service.route(host, &method, &path, &headers)?)
+                let host = request.authority.as_deref().unwrap_or_default();
+                Some(service.route(host, &request.method, &request.path, &request.headers)?)
             }
         };
+        let headers = &mut request.headers;
         if let Some(edited) = edits.path() {
-            path = edited.to_vec();
+            request.path = edited.to_vec();
         }
         headers.retain(|(name, _)| !edits.removed().any(|removed| removed == name));
         headers.extend(
@@ -81,26 +71,18 @@ impl Gateway {
                 .map(|(name, value)| (name.to_vec(), value.to_vec())),
         );
         if let Some(route) = route {
-            let whole = certificate.and_then(|known| Certificate::from_der(&known.der?));
-            edit(&mut headers, route, whole.as_ref());
+            let whole = request.certificate.as_ref();
+            let whole = whole.and_then(|known| Certificate::from_der(known.der.as_deref()?));
+            edit(headers, route, whole.as_ref());
         }
-        Some(Incoming {
-            method,
-            scheme: b"https".to_vec(),
-            authority,
-            path,
-            headers,
-            source_ip: self.address,
-            destination_ip,
-            destination_port,
-            server_name: Vec::new(),
-            peer_names: vec![format!("spiffe://{}", self.principal).into_bytes()],
-            certificate: self.certificate.clone(),
-            tls: Tls::Mutual,
-            server_uri,
-            metadata,
-            now,
-        })
+        request.scheme = b"https".to_vec();
+        request.source_ip = self.address;
+        request.server_name.clear();
+        request.peer_names = vec![format!("spiffe://{}", self.principal).into_bytes()];
+        request.certificate.clone_from(&self.certificate);
+        request.tls = Tls::Mutual;
+        request.server_uri = server_uri;
+        Some(request)
     }
 }
 
