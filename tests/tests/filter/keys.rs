@@ -5,6 +5,8 @@ use portcullis_tests::envoy::cluster;
 use crate::*;
 
 const URI: &str = "http://idp.example/keys";
+/// The same, over TLS as far as the filter can tell: the cluster decides.
+const SECURE_URI: &str = "https://idp.example/keys";
 
 /// What the key server answers, to be changed while Envoy runs, and how often it was asked.
 #[derive(Clone)]
@@ -18,7 +20,7 @@ enum Answer {
     Body(u16, Vec<u8>),
     Slow(Duration, Vec<u8>),
     /// An issuer's document, and the keys that it leads to.
-    Discovery(Vec<u8>),
+    Discovery(&'static str, Vec<u8>),
 }
 
 fn good(names: &[&str]) -> Answer {
@@ -58,12 +60,14 @@ impl Keys {
                     std::thread::sleep(time);
                     body
                 }
-                Answer::Discovery(_) if request.path == "/.well-known/openid-configuration" => {
-                    json!({ "issuer": ISSUER, "jwks_uri": URI })
+                Answer::Discovery(uri, _)
+                    if request.path == "/.well-known/openid-configuration" =>
+                {
+                    json!({ "issuer": ISSUER, "jwks_uri": uri })
                         .to_string()
                         .into_bytes()
                 }
-                Answer::Discovery(body) => body,
+                Answer::Discovery(_, body) => body,
             };
             Reply {
                 body,
@@ -80,6 +84,7 @@ fn envoy(upstream: &Server, port: u16, rule: &Value) -> Envoy {
     rule["issuer"] = ISSUER.into();
     let uris = [
         URI,
+        SECURE_URI,
         "https://issuer.example/.well-known/openid-configuration",
     ];
     let settings = json!({
@@ -291,13 +296,25 @@ fn keys_outlive_a_source_that_breaks() {
 #[test]
 fn an_issuer_tells_where_its_keys_are() {
     let upstream = echo().unwrap();
-    let keys = Keys::new(Answer::Discovery(
-        public_jwks(&["ec-1"]).unwrap().into_bytes(),
-    ));
+    let body = public_jwks(&["ec-1"]).unwrap().into_bytes();
+    let keys = Keys::new(Answer::Discovery(SECURE_URI, body));
     let server = keys.serve(0);
     let envoy = envoy(&upstream, server.address().port(), &json!({}));
     check(&envoy, &signed_with("ec-1"), 200);
     check(&envoy, &signed_with("rsa-1"), 401);
+    assert_sound(&envoy);
+}
+
+#[test]
+fn an_issuer_over_tls_leads_to_no_keys_without_it() {
+    let upstream = echo().unwrap();
+    let body = public_jwks(&["ec-1"]).unwrap().into_bytes();
+    let keys = Keys::new(Answer::Discovery(URI, body));
+    let server = keys.serve(0);
+    let envoy = envoy(&upstream, server.address().port(), &json!({}));
+    check(&envoy, &signed_with("ec-1"), 401);
+    let line = "names no `jwks_uri` that can be followed; give `jwksUri` in the rule";
+    assert!(envoy.log().contains(line), "{}", envoy.log());
     assert_sound(&envoy);
 }
 
