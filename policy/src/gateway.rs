@@ -8,8 +8,9 @@
 
 use std::net::IpAddr;
 
+use crate::certificate::forwarded::percent_encoded;
 use crate::certificate::{Certificate, Identity, hex};
-use crate::normalize::{Incoming, Normalized, Proxy, ProxyKind, url_encoded};
+use crate::normalize::{Incoming, Normalized, Proxy, ProxyKind};
 use crate::request::{HeaderEdits, Tls};
 use crate::resource::{HttpRoute, Part, PeerField, VirtualService};
 
@@ -127,6 +128,6 @@ fn format(part: &Part, certificate: Option<&Certificate>) -> String {
         PeerField::Dns => certificate.dns.join(","),
         PeerField::Serial => hex::encode(&certificate.serial),
         PeerField::Fingerprint => hex::encode(&certificate.sha256()),
-        PeerField::Certificate => url_encoded(&certificate.to_pem()),
+        PeerField::Certificate => percent_encoded(&certificate.to_pem()),
     }
 }

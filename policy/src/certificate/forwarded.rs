@@ -374,6 +374,14 @@ mod tests {
     }
 
     #[test]
+    fn a_pem_is_fit_for_a_header() {
+        let pem = "-----BEGIN CERTIFICATE-----\na+/=\n";
+        let encoded = percent_encoded(pem);
+        assert_eq!(encoded, "-----BEGIN%20CERTIFICATE-----%0Aa%2B%2F%3D%0A");
+        assert_eq!(percent_decoded(&encoded).as_deref(), Some(pem));
+    }
+
+    #[test]
     fn refuses_what_envoy_does_not_write() {
         let good = format!("Hash={HASH};Subject=\"CN=a\";URI=spiffe://td/a");
         assert!(text(&good, 1).unwrap().is_some());

@@ -6,6 +6,7 @@
 use std::fmt::Write;
 
 use super::{Header, Incoming, ProxyKind};
+use crate::certificate::forwarded::{Details, write_element};
 use crate::certificate::{Certificate, hex};
 
 const NAME: &[u8] = b"x-forwarded-client-cert";
@@ -23,7 +24,7 @@ pub(super) fn forward(request: &mut Incoming, proxy: ProxyKind) {
     let seen = Seen {
         server: &request.server_uri,
         // `set_current_client_cert_details`, as istiod sets it.
-        pem: is_gateway.then(|| url_encoded(&certificate.to_pem())),
+        with_certificate: is_gateway,
         certificate: &certificate,
     };
     let value = match came.filter(|came| !is_gateway && !came.is_empty()) {
@@ -46,33 +47,18 @@ fn take(headers: &mut Vec<Header>) -> Option<Vec<u8>> {
 struct Seen<'c> {
     /// The URI names of the proxy's own certificate.
     server: &'c [String],
-    pem: Option<String>,
+    with_certificate: bool,
     certificate: &'c Certificate,
 }
 
 impl Seen<'_> {
     /// `By=…;Hash=…;Cert="…";Subject="…";URI=…;DNS=…`
     fn text(&self) -> String {
-        let certificate = self.certificate;
-        let mut text = String::new();
-        for name in self.server {
-            let _ = write!(text, "By={name};");
-        }
-        let _ = write!(text, "Hash={}", hex::encode(&certificate.sha256()));
-        if let Some(pem) = &self.pem {
-            let _ = write!(text, ";Cert=\"{pem}\"");
-        }
-        let _ = write!(text, ";Subject=\"{}\"", certificate.subject);
-        if certificate.uri.is_empty() {
-            text += ";URI=";
-        }
-        for name in &certificate.uri {
-            let _ = write!(text, ";URI={name}");
-        }
-        for name in &certificate.dns {
-            let _ = write!(text, ";DNS={name}");
-        }
-        text
+        let details = Details {
+            by: self.server,
+            with_certificate: self.with_certificate,
+        };
+        write_element(self.certificate, details)
     }
 
     /// `{"by":[…],"hash":"…",…}`, without what is empty. Only sidecars write it, so there is no `cert`.
@@ -113,20 +99,6 @@ fn quoted(text: &str) -> String {
     json + "\""
 }
 
-/// PEM without the characters that a URL has other uses for.
-pub(crate) fn url_encoded(pem: &str) -> String {
-    let mut encoded = String::with_capacity(pem.len() + pem.len() / 16);
-    for byte in pem.bytes() {
-        match byte {
-            b'\n' | b' ' | b'+' | b'/' | b'=' => {
-                let _ = write!(encoded, "%{byte:02X}");
-            }
-            _ => encoded.push(char::from(byte)),
-        }
-    }
-    encoded
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -134,14 +106,5 @@ mod tests {
     #[test]
     fn json_strings_are_escaped() {
         assert_eq!(quoted("a\"b\\c\n\x7f/<"), "\"a\\\"b\\\\c\\u000a\x7f/<\"");
-    }
-
-    #[test]
-    fn a_pem_is_fit_for_a_header() {
-        let pem = "-----BEGIN CERTIFICATE-----\na+/=\n";
-        assert_eq!(
-            url_encoded(pem),
-            "-----BEGIN%20CERTIFICATE-----%0Aa%2B%2F%3D%0A"
-        );
     }
 }

@@ -7,8 +7,6 @@ mod path;
 
 use std::net::IpAddr;
 
-pub(crate) use client_certificate::url_encoded;
-
 use crate::certificate::Identity;
 use crate::request::{Attribute, Metadata, Request, Tls};
 
