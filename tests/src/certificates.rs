@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use anyhow::{Context, Result, anyhow, bail};
+use portcullis_policy::certificate::Certificate;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType,
     ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, SanType, date_time_ymd,
@@ -28,6 +29,9 @@ pub struct Spec {
     /// The subject's attributes in the order of the certificate, `[["CN", "a"], ["O", "b"]]`.
     /// Envoy prints them in reverse. Empty: an empty subject.
     pub subject: Vec<(String, String)>,
+    /// The name of a published certificate of `examples/certificates`, which has those names; `None` makes one.
+    #[serde(skip)]
+    pub published: Option<String>,
 }
 
 /// A certificate and its private key.
@@ -63,14 +67,41 @@ pub struct TlsFiles {
 }
 
 impl Spec {
-    /// The named certificates of `tests/fixtures/certificates.json`.
+    /// The named certificates of `tests/fixtures/certificates.json`, and the published ones.
     pub fn fixtures() -> Result<BTreeMap<String, Self>> {
-        serde_json::from_str(include_str!("../fixtures/certificates.json"))
-            .context("tests/fixtures/certificates.json")
+        let mut all: BTreeMap<String, Self> =
+            serde_json::from_str(include_str!("../fixtures/certificates.json"))
+                .context("tests/fixtures/certificates.json")?;
+        for file in std::fs::read_dir(published()).context("examples/certificates")? {
+            let path = file?.path();
+            let name = path.file_stem().unwrap_or_default().to_string_lossy();
+            if path.extension().is_some_and(|end| end == "pem") {
+                all.insert(name.clone().into_owned(), Self::of_published(&name)?);
+            }
+        }
+        Ok(all)
+    }
+
+    fn of_published(name: &str) -> Result<Self> {
+        let certificate = read_published(name)?;
+        Ok(Self {
+            uri: certificate.uri,
+            dns: certificate.dns,
+            email: certificate.email,
+            subject: Vec::new(),
+            published: Some(name.to_owned()),
+        })
     }
 
     /// The subject as Envoy prints it: RFC 2253, last attribute first.
     pub fn envoy_subject(&self) -> String {
+        if let Some(certificate) = self
+            .published
+            .as_ref()
+            .and_then(|name| read_published(name).ok())
+        {
+            return certificate.subject.to_string();
+        }
         let attributes: Vec<_> = self
             .subject
             .iter()
@@ -79,6 +110,28 @@ impl Spec {
             .collect();
         attributes.join(",")
     }
+}
+
+fn published() -> PathBuf {
+    crate::root().join("examples/certificates")
+}
+
+fn read_published(name: &str) -> Result<Certificate> {
+    let path = published().join(format!("{name}.pem"));
+    let pem = std::fs::read(&path).with_context(|| path.display().to_string())?;
+    Certificate::from_pem(&pem).with_context(|| format!("{} is no certificate", path.display()))
+}
+
+fn published_identity(name: &str) -> Result<Identity> {
+    let certificate = read_published(name)?;
+    let path = published().join(format!("{name}.key"));
+    let key_pem = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    Ok(Identity {
+        certificate_pem: certificate.to_pem(),
+        certificate: certificate.der,
+        key: KeyPair::from_pem(&key_pem)?.serialize_der(),
+        key_pem,
+    })
 }
 
 impl Authority {
@@ -114,6 +167,16 @@ impl Authority {
         self.issuer.pem()
     }
 
+    /// All authorities that a listener trusts: this one, and the published ones of the examples.
+    fn trusted(&self) -> Result<String> {
+        let partners = ["partner-a-ca", "partner-b-ca"];
+        partners
+            .into_iter()
+            .try_fold(self.certificate_pem(), |all, name| {
+                Ok(all + &read_published(name)?.to_pem())
+            })
+    }
+
     /// A server certificate for `example.com` and these URIs.
     pub fn server(&self, uri: &[String]) -> Result<Identity> {
         let spec = Spec {
@@ -134,7 +197,10 @@ impl Authority {
         if let Some(known) = clients.get(spec) {
             return Ok(known.clone());
         }
-        let identity = self.sign(spec, ExtendedKeyUsagePurpose::ClientAuth)?;
+        let identity = match &spec.published {
+            Some(name) => published_identity(name)?,
+            None => self.sign(spec, ExtendedKeyUsagePurpose::ClientAuth)?,
+        };
         clients.insert(spec.clone(), identity.clone());
         Ok(identity)
     }
@@ -155,7 +221,7 @@ impl Authority {
         Ok(TlsFiles {
             certificate: folder.write(&format!("{name}.pem"), &identity.certificate_pem)?,
             key: folder.write(&format!("{name}-key.pem"), &identity.key_pem)?,
-            trusted_ca: folder.write("authority.pem", self.certificate_pem())?,
+            trusted_ca: folder.write("authority.pem", self.trusted()?)?,
         })
     }
 

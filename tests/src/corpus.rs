@@ -324,6 +324,7 @@ fn sent(request: &RequestSpec, now: u64, fixtures: &BTreeMap<String, Spec>) -> R
             dns: dns.clone(),
             email: email.clone(),
             subject: subject.clone(),
+            published: None,
         })),
     };
     Ok(Sent {

@@ -8,10 +8,12 @@ use std::path::Path;
 use portcullis_policy::compile;
 use portcullis_policy::config::Config;
 use portcullis_policy::diagnostic::{Code, Severity};
+use portcullis_policy::resource::Resources;
 use portcullis_policy::source::from_yaml;
 use portcullis_tests::corpus::{Entry, load};
 use portcullis_tests::manifests::{Kind, manifest};
 use portcullis_tests::root;
+use serde_json::{Value, json};
 
 #[track_caller]
 fn fresh(path: &Path, text: &str) {
@@ -42,6 +44,113 @@ fn examples() -> Vec<(Entry, std::path::PathBuf)> {
             seen.insert((path.parent().map(Path::to_path_buf), entry.policies.clone()))
         })
         .collect()
+}
+
+/// The schema of a `CertificateAuthentication`: the one in its definition for Kubernetes, which refuses unknown fields
+/// by itself.
+fn certificate_authentication_schema() -> Value {
+    let text =
+        std::fs::read_to_string(root().join("docs/certificateauthentication-crd.yaml")).unwrap();
+    let (documents, error) = from_yaml(&text);
+    assert_eq!(error, None);
+    let definition: Value = serde_json::from_str(&documents[0].to_json()).unwrap();
+    let mut schema = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone();
+    schema["properties"]["apiVersion"] = json!({ "const": "portcullis.dev/v1alpha1" });
+    schema["properties"]["kind"] = json!({ "const": "CertificateAuthentication" });
+    schema["required"] = json!(["apiVersion", "kind", "metadata", "spec"]);
+    close(&mut schema["properties"]["spec"]);
+    let about = json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "CertificateAuthentication",
+    });
+    let members = about.as_object().unwrap().clone().into_iter();
+    Value::Object(members.chain(schema.as_object().unwrap().clone()).collect())
+}
+
+/// Lets an object have the named members only, and so for all within it.
+fn close(schema: &mut Value) {
+    if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+        properties.values_mut().for_each(close);
+        schema["additionalProperties"] = json!(false);
+    }
+    if let Some(items) = schema.get_mut("items") {
+        close(items);
+    }
+}
+
+#[test]
+fn schema_of_certificate_authentication() {
+    let schema = serde_json::to_string_pretty(&certificate_authentication_schema()).unwrap();
+    let path = root().join("docs/certificateauthentication.schema.json");
+    fresh(&path, &format!("{schema}\n"));
+}
+
+#[test]
+fn the_schema_takes_what_the_core_takes() {
+    let schema = jsonschema::validator_for(&certificate_authentication_schema()).unwrap();
+    let mut taken = 0;
+    let mut refused = 0;
+    for entry in load().unwrap() {
+        let own = |value: &Value| value["kind"] == "CertificateAuthentication";
+        for value in entry
+            .policies_json()
+            .unwrap_or_default()
+            .iter()
+            .filter(|value| own(value))
+        {
+            let text = value.to_string();
+            let is_taken = Resources::read_text(&text).0.diagnostics.is_empty();
+            let finding = schema
+                .iter_errors(value)
+                .next()
+                .map(|error| error.to_string());
+            if is_taken {
+                taken += 1;
+                assert_eq!(finding, None, "{}: {text}", entry.name);
+            } else {
+                refused += usize::from(finding.is_some());
+            }
+        }
+    }
+    assert!(
+        taken > 10 && refused > 2,
+        "{taken} taken, {refused} refused"
+    );
+}
+
+/// Each block that begins with the name of a scenario holds its policies.
+#[test]
+fn examples_of_the_reference_are_scenarios() {
+    let path = root().join("docs/certificate-authentication.md");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let corpus = load().unwrap();
+    let mut fresh_text = String::new();
+    let mut shown = BTreeSet::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        writeln!(fresh_text, "{line}").unwrap();
+        let name = line
+            .strip_prefix("# tests/scenarios/")
+            .and_then(|rest| rest.strip_suffix(".yaml"));
+        if let Some(name) = name {
+            let entry = corpus.iter().find(|entry| entry.name == name);
+            let entry = entry.unwrap_or_else(|| panic!("no scenario {name}"));
+            fresh_text.push_str(entry.policies.trim_end());
+            fresh_text.push_str("\n```\n");
+            shown.insert(name.to_owned());
+            lines.find(|line| *line == "```");
+        }
+    }
+    fresh(&path, &fresh_text);
+    let certificates = corpus.iter().map(|entry| &entry.name);
+    let all: BTreeSet<String> = certificates
+        .filter(|name| name.starts_with("certificates/"))
+        .cloned()
+        .collect();
+    assert_eq!(
+        all.difference(&shown).collect::<Vec<_>>(),
+        Vec::<&String>::new()
+    );
 }
 
 #[test]
