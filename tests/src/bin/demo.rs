@@ -9,11 +9,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use portcullis_policy::crypto::RustVerifier;
+use portcullis_policy::scenario::Case;
 use portcullis_policy::{authenticate, compile, explain};
 use portcullis_tests::certificates::Authority;
 use portcullis_tests::corpus::{Entry, Sent, load};
 use portcullis_tests::drivers::{
-    exchange, filter_module, incoming, listener, outcome, plugin_config, real_now, wasm_filter,
+    Answer, Driver, EnvoyFilter, Run, exchange, filter_module, incoming, listener, outcome,
+    plugin_config, real_now, wasm_filter,
 };
 use portcullis_tests::envoy::{Config, Envoy, Listener};
 use portcullis_tests::static_files;
@@ -33,9 +35,11 @@ fn main() -> Result<ExitCode> {
     let corpus = load()?;
     let entries: Vec<&Entry> = corpus
         .iter()
-        .filter(|entry| entry.name.starts_with(&prefix) && entry.gateway.is_none())
+        .filter(|entry| entry.name.starts_with(&prefix))
         .collect();
-    if entries.is_empty() {
+    let (secured, entries): (Vec<&Entry>, Vec<&Entry>) =
+        entries.into_iter().partition(|entry| needs_tls(entry));
+    if entries.is_empty() && secured.is_empty() {
         let mut names: Vec<&str> = corpus
             .iter()
             .filter_map(|entry| entry.name.strip_prefix("examples/")?.split('/').next())
@@ -73,6 +77,7 @@ fn main() -> Result<ExitCode> {
         wrong += show(entry, &envoy, &index.to_string(), wish.slow, &stopped)?;
         println!();
     }
+    wrong += show_secured(&secured)?;
     if wrong > 0 {
         println!("{wrong} of the requests did not come out as expected");
         return Ok(ExitCode::FAILURE);
@@ -114,6 +119,58 @@ impl Wish {
         }
         Ok(wish)
     }
+}
+
+/// Whether a scenario is about certificates: then it has no plain listener that a person could try.
+fn needs_tls(entry: &Entry) -> bool {
+    let has_certificate = |case: &Case| case.request.certificate.is_some();
+    entry.gateway.is_some() || entry.scenario.requests.iter().any(has_certificate)
+}
+
+/// Runs scenarios about certificates, through a gateway where they have one; returns how many requests were wrong.
+fn show_secured(entries: &[&Entry]) -> Result<usize> {
+    let mut wrong = 0;
+    for (entry, run) in entries.iter().zip(EnvoyFilter.run(entries)?) {
+        println!("{}", entry.scenario.description);
+        let Run::Requests(_, answers) = run else {
+            bail!("the filter refuses the policies of {}", entry.name);
+        };
+        let cases = &entry.scenario.requests;
+        let width = cases.iter().map(|case| case.name.chars().count()).max();
+        let width = width.unwrap_or(0).max("request".len());
+        println!("  {:width$}  expected  got  answer", "request");
+        for (case, answer) in cases.iter().zip(answers) {
+            let (got, text) = match answer {
+                Answer::Got(outcome) => {
+                    let unlike = outcome.unlike(&case.expect);
+                    wrong += usize::from(!unlike.is_empty());
+                    let text = if outcome.reached {
+                        "reaches the workload".to_owned()
+                    } else {
+                        outcome.body.clone()
+                    };
+                    let shown = if unlike.is_empty() {
+                        text
+                    } else {
+                        unlike.join("; ")
+                    };
+                    (outcome.status.to_string(), shown)
+                }
+                Answer::Closed => ("-".into(), "the connection is closed".into()),
+                Answer::Skipped(reason) => ("-".into(), reason.to_owned()),
+                Answer::Failed(error) => {
+                    wrong += 1;
+                    ("-".into(), error)
+                }
+            };
+            println!(
+                "  {:width$}  {:<8}  {got}  {text}",
+                case.name, case.expect.status
+            );
+        }
+        println!();
+    }
+    Ok(wrong)
 }
 
 /// Sends the requests of one scenario and prints a line for each; returns how many were wrong.
