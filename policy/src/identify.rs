@@ -401,10 +401,19 @@ impl NameMatcher {
             }),
         }
     }
+
+    /// Whether an attribute that it asks for is there in a way that could be taken for several values.
+    fn is_in_doubt(&self, name: &DistinguishedName) -> bool {
+        match self {
+            Self::Attributes(wanted) => wanted.iter().any(|(kind, _)| name.is_in_doubt(kind)),
+            Self::Exact(_) | Self::Prefix(_) | Self::Suffix(_) => false,
+        }
+    }
 }
 
 impl CertificateTest {
-    /// Whether any of the values is that of the certificate. What its source does not tell is not known.
+    /// Whether any of the values is that of the certificate. What its source does not tell, or not without doubt, is
+    /// not known.
     pub(crate) fn matches(&self, identity: Option<&Identity>) -> Attribute<bool> {
         let Some(identity) = identity else {
             return Attribute::Known(false);
@@ -412,16 +421,23 @@ impl CertificateTest {
         let names = |names: &Option<Vec<String>>, wanted: &[StringMatcher]| {
             names.as_ref().map(|names| any_name(wanted, names))
         };
+        let known = |holds: bool, is_in_doubt: bool| (holds || !is_in_doubt).then_some(holds);
         let name = |name: &Option<DistinguishedName>, wanted: &[NameMatcher]| {
-            name.as_ref()
-                .map(|name| wanted.iter().any(|one| one.matches(name)))
+            let name = name.as_ref()?;
+            let any = |is: fn(&NameMatcher, &DistinguishedName) -> bool| {
+                wanted.iter().any(|one| is(one, name))
+            };
+            known(any(NameMatcher::matches), any(NameMatcher::is_in_doubt))
         };
         let time = |time: u64, wanted: &[TimeMatcher]| wanted.iter().any(|one| one.matches(time));
         let matched = match self {
             Self::Subject(wanted) => name(&identity.subject, wanted),
             Self::Issuer(wanted) => name(&identity.issuer, wanted),
             Self::Uri(wanted) => names(&identity.uri, wanted),
-            Self::Dns(wanted) => names(&identity.dns, wanted),
+            // A wildcard stands for names that nobody lists, so one that is asked for may be among them.
+            Self::Dns(wanted) => {
+                names(&identity.dns, wanted).and_then(|holds| known(holds, identity.has_wildcard))
+            }
             Self::Email(wanted) => names(&identity.email, wanted),
             Self::Sha256(wanted) => identity.sha256.map(|hash| wanted.contains(&hash)),
             Self::Serial(wanted) => identity

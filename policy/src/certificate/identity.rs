@@ -20,6 +20,8 @@ pub struct Identity {
     pub uri: Option<Vec<String>>,
     /// DNS alternative names, lower case; one with a `*` is no name of anybody.
     pub dns: Option<Vec<String>>,
+    /// Whether there was such a one.
+    pub has_wildcard: bool,
     /// E-mail alternative names.
     pub email: Option<Vec<String>>,
     /// SHA-256 of the DER.
@@ -114,6 +116,7 @@ impl Identity {
             issuer: Some(certificate.issuer.clone()),
             uri: Some(certificate.uri.clone()),
             dns: Some(certificate.dns.clone()),
+            has_wildcard: false,
             email: Some(certificate.email.clone()),
             sha256: Some(certificate.sha256()),
             serial: Some(certificate.serial.clone()),
@@ -132,6 +135,7 @@ impl Identity {
             return None;
         }
         if let Some(dns) = &mut self.dns {
+            self.has_wildcard = dns.iter().any(|name| name.contains('*'));
             dns.retain(|name| !name.contains('*'));
             for name in dns {
                 name.make_ascii_lowercase();
@@ -144,8 +148,13 @@ impl Identity {
     pub fn values(&self, field: &CertificateField) -> Option<Vec<String>> {
         let name = |name: &Option<DistinguishedName>| Some(vec![name.as_ref()?.to_string()]);
         let attribute = |name: &Option<DistinguishedName>, kind| {
-            let value = name.as_ref()?.attribute(kind);
-            Some(value.map(str::to_owned).into_iter().collect())
+            let name = name.as_ref().filter(|name| !name.is_in_doubt(kind))?;
+            Some(
+                name.attribute(kind)
+                    .map(str::to_owned)
+                    .into_iter()
+                    .collect(),
+            )
         };
         let time = |pick: fn((u64, u64)) -> u64| {
             self.validity

@@ -253,6 +253,12 @@ impl DistinguishedName {
             _ => None,
         }
     }
+
+    /// Whether the name has the attribute, and yet not one value of it: more than one, or one that is no text.
+    pub fn is_in_doubt(&self, kind: &AttributeType) -> bool {
+        let mut attributes = self.0.iter().flat_map(|relative| &relative.0);
+        attributes.any(|attribute| attribute.kind == *kind) && self.attribute(kind).is_none()
+    }
 }
 
 /// A value as a text; `None` if it is of another type, or of no text after all.
