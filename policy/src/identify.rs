@@ -154,7 +154,7 @@ fn is_untrusted(certificates: &CertificateRules, request: &Request<'_>, name: &[
         if rule.source.headers().any(|one| is_twin(name, one)) {
             tells = true;
             let is_itself = rule.source.headers().any(|one| one == name);
-            if is_itself && rule.senders.has_sent(request) {
+            if is_itself && rule.senders.has_sent(request) == Attribute::Known(true) {
                 return false;
             }
         }
@@ -170,18 +170,32 @@ enum Look {
 }
 
 impl Senders {
-    fn has_sent(&self, request: &Request<'_>) -> bool {
-        let by_name = match request.peer_names {
-            Attribute::Known(names) => names
-                .iter()
-                .any(|name| self.principals.iter().any(|one| one.matches(name))),
-            Attribute::Unreadable => false,
-        };
-        let by_address = match request.source_ip {
-            Attribute::Known(ip) => self.ranges.iter().any(|range| range.contains(ip)),
-            Attribute::Unreadable => false,
-        };
-        by_name || by_address
+    /// Whether the sender is one of them.
+    fn has_sent(&self, request: &Request<'_>) -> Attribute<bool> {
+        let by_name = request.peer_names.map(|names| {
+            let mut names = names.iter();
+            names.any(|name| self.principals.iter().any(|one| one.matches(name)))
+        });
+        let by_address = request
+            .source_ip
+            .map(|ip| self.ranges.iter().any(|range| range.contains(ip)));
+        let asked = [
+            (by_name, self.principals.is_empty()),
+            (by_address, self.ranges.is_empty()),
+        ];
+        let mut asked = asked.into_iter().filter(|(_, is_empty)| !is_empty);
+        if asked
+            .clone()
+            .any(|(is_one, _)| is_one == Attribute::Known(true))
+        {
+            return Attribute::Known(true);
+        }
+        let is_known = asked.all(|(is_one, _)| is_one != Attribute::Unreadable);
+        if is_known {
+            Attribute::Known(false)
+        } else {
+            Attribute::Unreadable
+        }
     }
 }
 
@@ -215,8 +229,11 @@ impl IdentityRule {
         let Some(present) = headers.find(|name| !values(name).is_empty()) else {
             return Look::Absent;
         };
-        if !self.senders.has_sent(request) {
-            return Look::Untrusted(present.into());
+        match self.senders.has_sent(request) {
+            Attribute::Known(true) => {}
+            Attribute::Known(false) => return Look::Untrusted(present.into()),
+            // Taken for nobody's, the header would be none, and a DENY rule on its certificate would miss it.
+            Attribute::Unreadable => return Look::Doubtful("Envoy does not tell who sent it"),
         }
         let read = match &self.source {
             IdentitySource::Connection => return Look::Absent,
@@ -555,6 +572,7 @@ trustedSenders: {principals: [cluster.local/ns/istio-system/sa/gw]}";
         policies: &'a str,
         headers: Vec<(&'a [u8], Vec<u8>)>,
         peer: &'a [u8],
+        address: Attribute<IpAddr>,
         certificate: Option<Certificate>,
     }
 
@@ -566,6 +584,7 @@ trustedSenders: {principals: [cluster.local/ns/istio-system/sa/gw]}";
                 policies: "",
                 headers: Vec::new(),
                 peer: GATEWAY,
+                address: Attribute::Known(Ipv4Addr::LOCALHOST.into()),
                 certificate: None,
             }
         }
@@ -597,7 +616,7 @@ trustedSenders: {principals: [cluster.local/ns/istio-system/sa/gw]}";
                 authority: Some(b"example.com"),
                 path: b"/",
                 headers: &headers,
-                source_ip: localhost,
+                source_ip: self.address,
                 remote_ip: localhost,
                 destination_ip: localhost,
                 destination_port: Attribute::Known(80),
@@ -891,6 +910,30 @@ outputHeaders: [{header: x-name, field: subject}]";
         }
         let twin = [("x_client_ssl_cn", "CN=a")];
         assert!(asked(rule, &twin).0.contains("certificate is missing"));
+    }
+
+    #[test]
+    fn who_sent_a_header_must_be_known() {
+        let rule = "
+from: {headers: {subject: X-Client-Ssl-Cn}}
+trustedSenders: {ipBlocks: [127.0.0.0/8]}";
+        let mut asked = Asked {
+            rule,
+            address: Attribute::Unreadable,
+            headers: vec![(b"x-client-ssl-cn", b"CN=client".to_vec())],
+            ..Asked::default()
+        };
+        asked.is_refused("without doubt: Envoy does not tell who sent it");
+        let by_either = format!(
+            "{}, principals: [cluster.local/*]}}",
+            rule.trim_end_matches('}')
+        );
+        asked.rule = &by_either;
+        asked.passes(None);
+        asked.peer = b"spiffe://other/a";
+        asked.is_refused("without doubt");
+        asked.headers.clear();
+        asked.passes(None);
     }
 
     #[test]
