@@ -12,7 +12,18 @@ const PRINTABLE_STRING: u8 = 19;
 const T61_STRING: u8 = 20;
 const IA5_STRING: u8 = 22;
 const VISIBLE_STRING: u8 = 26;
+const UNIVERSAL_STRING: u8 = 28;
 const BMP_STRING: u8 = 30;
+const TEXTS: [u8; 8] = [
+    UTF8_STRING,
+    NUMERIC_STRING,
+    PRINTABLE_STRING,
+    T61_STRING,
+    IA5_STRING,
+    VISIBLE_STRING,
+    UNIVERSAL_STRING,
+    BMP_STRING,
+];
 
 /// A name: its relative names in the order of the certificate, the most general first as a rule.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -180,12 +191,15 @@ impl DistinguishedName {
                 let value = pair.next()?;
                 // Seven bits a byte must fit the numbers that are printed.
                 let is_short = kind.split(|byte| byte & 0x80 == 0).all(|arc| arc.len() < 9);
-                if !pair.is_empty() || kind.last()? & 0x80 != 0 || !is_short {
+                let text = text_of(value);
+                // A text that is none after all would differ from every name that somebody denies.
+                let is_garbled = text.is_none() && TEXTS.contains(&value.tag);
+                if !pair.is_empty() || kind.last()? & 0x80 != 0 || !is_short || is_garbled {
                     return None;
                 }
                 attributes.push(Attribute {
                     kind: AttributeType(kind.into()),
-                    text: text_of(value),
+                    text,
                     der: value.whole.into(),
                 });
             }
@@ -271,6 +285,12 @@ fn text_of(value: Element<'_>) -> Option<String> {
         }
         // Envoy takes it for Latin-1.
         T61_STRING => Some(latin(value.content)),
+        UNIVERSAL_STRING => {
+            let units = value.content.chunks(4);
+            let characters =
+                units.map(|unit| char::from_u32(u32::from_be_bytes(unit.try_into().ok()?)));
+            characters.collect()
+        }
         BMP_STRING => {
             let units = value.content.chunks_exact(2);
             let is_whole = units.remainder().is_empty();
@@ -519,6 +539,38 @@ mod tests {
         ] {
             assert_eq!(reverse(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn every_type_of_text_is_read() {
+        let read = |tag: u8, content: &[u8]| {
+            let length = |bytes: &[u8]| u8::try_from(bytes.len()).unwrap();
+            let value = [&[tag, length(content)], content].concat();
+            let pair = [&[OBJECT_IDENTIFIER, 3, 0x55, 4, 3][..], &value].concat();
+            let pair = [&[SEQUENCE, length(&pair)][..], &pair].concat();
+            let set = [&[SET, length(&pair)][..], &pair].concat();
+            DistinguishedName::from_der(Reader(&set))
+        };
+        for (tag, content) in [
+            (UTF8_STRING, &b"ab"[..]),
+            (PRINTABLE_STRING, b"ab"),
+            (T61_STRING, b"ab"),
+            (BMP_STRING, b"\0a\0b"),
+            (UNIVERSAL_STRING, b"\0\0\0a\0\0\0b"),
+        ] {
+            assert_eq!(read(tag, content), reverse("CN=ab"), "{tag}");
+        }
+        for (tag, content) in [
+            (UTF8_STRING, &b"\xff"[..]),
+            (PRINTABLE_STRING, b"\xff"),
+            (BMP_STRING, b"\0a\0"),
+            (UNIVERSAL_STRING, b"\0\0\0a\0"),
+            (UNIVERSAL_STRING, b"\0\xff\0\0"),
+        ] {
+            assert_eq!(read(tag, content), None, "{tag}");
+        }
+        let number = read(2, &[5]).unwrap();
+        assert!(number.is_in_doubt(&AttributeType::parse("CN").unwrap()));
     }
 
     #[test]
