@@ -1,5 +1,7 @@
 //! X.509 certificates (RFC 5280). Read strictly: what could be understood in two ways is not understood at all.
 
+use std::collections::BTreeSet;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
@@ -184,16 +186,15 @@ impl Certificate {
             return Some(());
         };
         let mut list = only(SEQUENCE, extensions)?;
-        let mut seen: Vec<&[u8]> = Vec::new();
+        let mut seen = BTreeSet::new();
         while !list.is_empty() {
             let mut extension = list.enter(SEQUENCE)?;
             let kind = extension.take(OBJECT_IDENTIFIER)?;
             extension.optional(BOOLEAN);
             let value = extension.take(OCTET_STRING)?;
-            if !extension.is_empty() || seen.contains(&kind) {
+            if !extension.is_empty() || !seen.insert(kind) {
                 return None;
             }
-            seen.push(kind);
             match kind {
                 SUBJECT_ALTERNATIVE_NAME => self.read_names(only(SEQUENCE, value)?)?,
                 BASIC_CONSTRAINTS => {
