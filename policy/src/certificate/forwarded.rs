@@ -21,6 +21,7 @@ pub enum ForwardedForm {
 }
 
 const CONTROL_CHARACTERS: &str = "a name in it has control characters";
+const NO_HASH: &str = "a hash is not SHA-256 in hexadecimal";
 /// A longer header is none.
 const MAX_LENGTH: usize = 64 * 1024;
 
@@ -53,6 +54,9 @@ pub fn read(
     if elements.len() < hops {
         return Ok(None);
     }
+    if elements.iter().any(|element| element.digest().is_none()) {
+        return Err(NO_HASH);
+    }
     let first = elements.swap_remove(0);
     first.identity().map(Some)
 }
@@ -69,10 +73,13 @@ struct Element {
 }
 
 impl Element {
+    fn digest(&self) -> Option<[u8; 32]> {
+        hex::decode(&self.hash)?.try_into().ok()
+    }
+
     /// The certificate tells best; without it, what the element says.
     fn identity(self) -> Result<Identity, &'static str> {
-        let hash = hex::decode(&self.hash).and_then(|hash| hash.try_into().ok());
-        let hash: [u8; 32] = hash.ok_or("a hash is not SHA-256 in hexadecimal")?;
+        let hash = self.digest().ok_or(NO_HASH)?;
         if let Some(pem) = self.pem {
             let certificate = Certificate::from_pem(pem.as_bytes());
             let certificate = certificate.ok_or("its certificate cannot be read")?;
@@ -416,6 +423,8 @@ mod tests {
         ] {
             assert!(text(&value, 1).is_err(), "{value}");
         }
+        assert!(text(&format!("{good},{good}"), 2).is_ok());
+        assert!(text(&format!("{good},Hash=00"), 2).is_err());
         let long = format!("Hash={HASH};URI={}", "a".repeat(MAX_LENGTH));
         assert!(text(&long, 1).is_err());
     }
