@@ -90,9 +90,13 @@ fn tls() -> Option<Tls> {
     })
 }
 
+/// Whether the client showed a certificate. Envoy always says so, of a connection without TLS too.
 fn is_mutual() -> Option<bool> {
-    let flag = host::property(&["connection", "mtls"]).ok()?;
-    Some(flag.is_some_and(|flag| flag.first() == Some(&1)))
+    match host::property(&["connection", "mtls"]).ok()??.as_slice() {
+        [1] => Some(true),
+        [0] => Some(false),
+        _ => None,
+    }
 }
 
 /// URI SANs, DNS SANs and the subject of the client's certificate; none without one.
