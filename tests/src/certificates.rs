@@ -275,23 +275,29 @@ fn params(spec: &Spec) -> Result<CertificateParams> {
 fn subject(attributes: &[(String, String)]) -> Result<DistinguishedName> {
     let mut name = DistinguishedName::new();
     for (kind, value) in attributes {
-        let kind = attribute(kind)?;
+        let (plain, oid) = attribute(kind)?;
+        // The crate keeps one of each kind, and takes an OID for a kind of its own.
+        let kind = match name.get(&plain) {
+            None => plain,
+            Some(_) => DnType::CustomDnType(oid.to_vec()),
+        };
         if name.get(&kind).is_some() {
-            bail!("a subject with {kind:?} twice cannot be made here");
+            bail!("a subject with {kind:?} three times cannot be made here");
         }
         name.push(kind, value.as_str());
     }
     Ok(name)
 }
 
-fn attribute(kind: &str) -> Result<DnType> {
+/// An attribute and its OID (X.520).
+fn attribute(kind: &str) -> Result<(DnType, [u64; 4])> {
     Ok(match kind {
-        "C" => DnType::CountryName,
-        "ST" => DnType::StateOrProvinceName,
-        "L" => DnType::LocalityName,
-        "O" => DnType::OrganizationName,
-        "OU" => DnType::OrganizationalUnitName,
-        "CN" => DnType::CommonName,
+        "C" => (DnType::CountryName, [2, 5, 4, 6]),
+        "ST" => (DnType::StateOrProvinceName, [2, 5, 4, 8]),
+        "L" => (DnType::LocalityName, [2, 5, 4, 7]),
+        "O" => (DnType::OrganizationName, [2, 5, 4, 10]),
+        "OU" => (DnType::OrganizationalUnitName, [2, 5, 4, 11]),
+        "CN" => (DnType::CommonName, [2, 5, 4, 3]),
         _ => {
             return Err(anyhow!(
                 "`{kind}` is no subject attribute; use one of C, ST, L, O, OU, CN"
