@@ -9,7 +9,7 @@ pub(crate) mod json;
 mod jwks;
 pub(crate) mod jws;
 mod mode;
-mod output;
+pub(crate) mod output;
 
 pub use failure::{TextClaim, TimeClaim, TokenFailure};
 pub use json::Json;

@@ -9,7 +9,7 @@ use crate::policy_set::Provider;
 use crate::request::HeaderEdits;
 
 /// The headers that the rule writes.
-pub(super) fn headers(provider: &Provider) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn headers(provider: &Provider) -> impl Iterator<Item = &[u8]> {
     let claims = provider
         .claim_headers
         .iter()

@@ -2,13 +2,14 @@
 
 use super::rules::{Values, strings};
 use super::{Diagnostics, Enforcer, Mesh, Setting, identity};
+use crate::authenticate::output;
 use crate::certificate::{AttributeType, CertificateField, DistinguishedName, NameOrder};
-use crate::diagnostic::{Code, Location, Severity};
+use crate::diagnostic::{Code, Diagnostic, Location, Severity};
 use crate::identify::{serial, thumbprint};
 use crate::matcher::{PeerNameMatcher, StringMatcher};
 use crate::policy_set::{
-    CertificateRules, CertificateTest, IdentityRule, IdentitySource, NameMatcher, Senders, Test,
-    TimeMatcher,
+    CertificateRules, CertificateTest, IdentityRule, IdentitySource, NameMatcher, Provider,
+    Senders, Test, TimeMatcher,
 };
 use crate::resource::{
     self, CertificateAuthentication, CertificateSource, FIELD_HELP, NAME_HELP, NameMatch, Text,
@@ -86,6 +87,35 @@ pub(super) fn rules(
         written: written.into(),
         rules: rules.collect(),
     })
+}
+
+/// Reports headers that tokens write too: whoever writes later would speak for the other.
+pub(super) fn report_shared(
+    certificates: &CertificateRules,
+    providers: &[Provider],
+    diagnostics: &mut Diagnostics,
+) {
+    for rule in &certificates.rules {
+        let is_shared = |name: &[u8]| {
+            let mut headers = providers.iter().flat_map(output::headers);
+            headers.any(|header| header == name)
+        };
+        let names = rule.output.iter().map(|(name, _)| name);
+        for name in names.filter(|name| is_shared(name)) {
+            let name = String::from_utf8_lossy(name);
+            diagnostics.0.push(Diagnostic {
+                code: Code::ConflictingFields,
+                severity: Severity::Error,
+                message: format!("a RequestAuthentication writes `{name}` from tokens, in place of what is written here"),
+                help: Some("give each a header of its own".into()),
+                at: Location {
+                    path: rule.at.path.key("outputHeaders"),
+                    ..rule.at.clone()
+                },
+                span: None,
+            });
+        }
+    }
 }
 
 fn rule(rule: &resource::CertificateRule, at: &Location, mesh: &Mesh) -> IdentityRule {

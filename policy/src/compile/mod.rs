@@ -180,6 +180,9 @@ pub fn compile(resources: &Resources, setting: &Setting) -> Compiled {
     if certificates.is_none() {
         report_sourceless(&policies, &mut diagnostics);
     }
+    if let Some(certificates) = &certificates {
+        certificates::report_shared(certificates, &providers, &mut diagnostics);
+    }
     if setting.enforcer == Enforcer::Plugin {
         report_companion(&policies, certificates.as_ref(), &mut diagnostics);
     }
