@@ -36,6 +36,7 @@ pub struct Certificate {
     /// The last one.
     pub not_after: u64,
     is_authority: bool,
+    has_name_constraints: bool,
     /// Whether its key may sign handshakes, and certificates: the `KeyUsage` extension; `None` without it.
     key_usage: Option<KeyUsage>,
     /// Whether it may be a client's: the `ExtendedKeyUsage` extension; without it, yes.
@@ -62,6 +63,7 @@ const URI: u8 = 0x86;
 
 const SUBJECT_ALTERNATIVE_NAME: &[u8] = &[0x55, 0x1d, 17];
 const BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 19];
+const NAME_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 30];
 const KEY_USAGE: &[u8] = &[0x55, 0x1d, 15];
 const EXTENDED_KEY_USAGE: &[u8] = &[0x55, 0x1d, 37];
 /// id-kp-clientAuth and anyExtendedKeyUsage (RFC 5280 section 4.2.1.12)
@@ -170,6 +172,7 @@ impl Certificate {
             not_before,
             not_after,
             is_authority: false,
+            has_name_constraints: false,
             key_usage: None,
             is_for_clients: true,
             key,
@@ -201,6 +204,7 @@ impl Certificate {
                     let mut constraints = only(SEQUENCE, value)?;
                     self.is_authority = constraints.optional(BOOLEAN) == Some(&[0xff]);
                 }
+                NAME_CONSTRAINTS => self.has_name_constraints = true,
                 KEY_USAGE => {
                     let mut usage = Reader(value);
                     let [_, flags, ..] = usage.take(BIT_STRING)? else {
@@ -272,6 +276,11 @@ impl Certificate {
             && self
                 .key_usage
                 .is_none_or(|usage| usage.certificate_signature)
+    }
+
+    /// Whether it limits the names of what it signs (RFC 5280 section 4.2.1.10), which nothing here compares.
+    pub fn has_name_constraints(&self) -> bool {
+        self.has_name_constraints
     }
 
     /// Whether `authority` signed it, by name and by signature.
@@ -398,8 +407,9 @@ mod tests {
     use proptest::prelude::*;
     use rcgen::{
         BasicConstraints, CertificateParams, CertifiedIssuer, CustomExtension, DnType,
-        ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
-        PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_RSA_SHA256, SanType, date_time_ymd,
+        ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, KeyPair, KeyUsagePurpose, NameConstraints,
+        PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_RSA_SHA256, SanType,
+        date_time_ymd,
     };
 
     use super::*;
@@ -533,6 +543,19 @@ mod tests {
         assert!(certificate.is_valid_at(certificate.not_after));
         assert!(!certificate.is_valid_at(certificate.not_after + 1));
         assert!(!certificate.is_valid_at(certificate.not_before - 1));
+    }
+
+    #[test]
+    fn says_whether_it_limits_names() {
+        let mut params = params("a");
+        let read = |params: &CertificateParams| Certificate::from_der(&leaf(params)).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        assert!(!read(&params).has_name_constraints());
+        params.name_constraints = Some(NameConstraints {
+            permitted_subtrees: vec![GeneralSubtree::DnsName("a.example".into())],
+            excluded_subtrees: Vec::new(),
+        });
+        assert!(read(&params).has_name_constraints());
     }
 
     #[test]

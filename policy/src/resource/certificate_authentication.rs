@@ -440,6 +440,15 @@ fn authorities(
         );
     }
     match Certificate::all_from_pem(text.text.as_bytes()) {
+        Some(all) if all.iter().any(Certificate::has_name_constraints) => {
+            decoder.error(
+                Code::InvalidValue,
+                &text.at,
+                "a CA in it has name constraints (RFC 5280 section 4.2.1.10), which are not compared",
+                "ask for the names by `subjects`, `uris` or `dnsNames`, and give a CA without constraints",
+            );
+            Vec::new()
+        }
         Some(all) if !all.is_empty() && all.iter().all(Certificate::is_authority) => all,
         Some(_) => {
             decoder.error(
