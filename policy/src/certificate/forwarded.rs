@@ -36,18 +36,7 @@ pub fn read(
     form: ForwardedForm,
     hops: usize,
 ) -> Result<Option<Identity>, &'static str> {
-    if value.len() > MAX_LENGTH {
-        return Err("it is longer than 64 KiB");
-    }
-    let text = std::str::from_utf8(value).map_err(|_| "it is no text")?;
-    if text.bytes().any(|byte| byte.is_ascii_control()) {
-        return Err("it has control characters");
-    }
-    let mut elements = match form {
-        ForwardedForm::Text => read_text(text),
-        ForwardedForm::Json => read_json(text),
-    }
-    .ok_or("it is not in the form that Envoy writes")?;
+    let mut elements = elements(value, form)?;
     if elements.len() > hops {
         return Err("it has more elements than hops are trusted");
     }
@@ -59,6 +48,36 @@ pub fn read(
     }
     let first = elements.swap_remove(0);
     first.identity().map(Some)
+}
+
+/// What each element tells, that of the outermost hop first, or what leaves a doubt about it.
+///
+/// # Errors
+/// What leaves a doubt about the header as a whole, in words.
+pub fn read_all(
+    value: &[u8],
+    form: ForwardedForm,
+) -> Result<Vec<Result<Identity, &'static str>>, &'static str> {
+    let elements = elements(value, form)?;
+    if elements.iter().any(|element| element.digest().is_none()) {
+        return Err(NO_HASH);
+    }
+    Ok(elements.into_iter().map(Element::identity).collect())
+}
+
+fn elements(value: &[u8], form: ForwardedForm) -> Result<Vec<Element>, &'static str> {
+    if value.len() > MAX_LENGTH {
+        return Err("it is longer than 64 KiB");
+    }
+    let text = std::str::from_utf8(value).map_err(|_| "it is no text")?;
+    if text.bytes().any(|byte| byte.is_ascii_control()) {
+        return Err("it has control characters");
+    }
+    match form {
+        ForwardedForm::Text => read_text(text),
+        ForwardedForm::Json => read_json(text),
+    }
+    .ok_or("it is not in the form that Envoy writes")
 }
 
 /// One element, as written.
@@ -372,6 +391,9 @@ mod tests {
         );
         assert_eq!(text(&nearest, 2), Ok(None));
         assert!(text(&value, 1).is_err());
+        let all = read_all(value.as_bytes(), ForwardedForm::Text).unwrap();
+        let uri: Vec<_> = all.iter().flatten().map(|one| names(one, "uri")).collect();
+        assert_eq!(uri, [Some(Vec::new()), Some(gateway.uri.clone())]);
         let changed = value
             .replacen("Hash=", "Hash=00", 1)
             .replacen("Hash=00", "Hash=", 1);

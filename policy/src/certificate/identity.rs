@@ -178,6 +178,16 @@ impl Identity {
         }
     }
 
+    /// Each value that is told, by the name of its field.
+    pub fn told(&self) -> Vec<(&'static str, String)> {
+        let mut told = Vec::new();
+        for (name, field) in &PLAIN {
+            let values = self.values(field).unwrap_or_default();
+            told.extend(values.into_iter().map(|value| (*name, value)));
+        }
+        told
+    }
+
     /// Reads the header `client-cert` (RFC 9440 section 2.2): one byte sequence (RFC 8941 section 3.3.5) with one
     /// certificate.
     ///

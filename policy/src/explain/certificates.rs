@@ -5,7 +5,7 @@ use super::{Item, Outcome, Stage, Step};
 use crate::authenticate::Authenticated;
 use crate::diagnostic::Location;
 use crate::identify::{self, CertificateFailure};
-use crate::policy_set::PolicySet;
+use crate::policy_set::{IdentitySource, PolicySet};
 
 /// `None` without any `CertificateAuthentication`.
 pub(super) fn step(set: &PolicySet, who: &Authenticated) -> Option<Step> {
@@ -14,7 +14,7 @@ pub(super) fn step(set: &PolicySet, who: &Authenticated) -> Option<Step> {
         let rule = certificates.rules.get(attempt.rule)?;
         let (outcome, text) = outcome(&attempt.outcome);
         Some(Item {
-            title: format!("certificate from {}", rule.source),
+            title: title(&rule.source),
             outcome,
             text,
             at: rule.at.clone(),
@@ -38,6 +38,15 @@ pub(super) fn step(set: &PolicySet, who: &Authenticated) -> Option<Step> {
         text,
         items: items.collect(),
     })
+}
+
+fn title(source: &IdentitySource) -> String {
+    match source {
+        IdentitySource::Forwarded { trusted_hops, .. } if *trusted_hops > 1 => {
+            format!("certificate from {source}, the first of {trusted_hops} elements")
+        }
+        _ => format!("certificate from {source}"),
+    }
 }
 
 fn outcome(outcome: &identify::Outcome) -> (Outcome, String) {
