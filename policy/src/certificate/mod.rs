@@ -4,6 +4,7 @@ pub(crate) mod der;
 pub mod forwarded;
 pub(crate) mod hex;
 mod identity;
+mod made_up;
 mod name;
 mod x509;
 

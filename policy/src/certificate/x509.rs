@@ -53,15 +53,15 @@ struct KeyUsage {
     certificate_signature: bool,
 }
 
-const VERSION: u8 = 0xa0;
+pub(super) const VERSION: u8 = 0xa0;
 const ISSUER_ID: u8 = 0x81;
 const SUBJECT_ID: u8 = 0x82;
-const EXTENSIONS: u8 = 0xa3;
+pub(super) const EXTENSIONS: u8 = 0xa3;
 const EMAIL: u8 = 0x81;
 const DNS: u8 = 0x82;
-const URI: u8 = 0x86;
+pub(super) const URI: u8 = 0x86;
 
-const SUBJECT_ALTERNATIVE_NAME: &[u8] = &[0x55, 0x1d, 17];
+pub(super) const SUBJECT_ALTERNATIVE_NAME: &[u8] = &[0x55, 0x1d, 17];
 const BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 19];
 const NAME_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 30];
 const KEY_USAGE: &[u8] = &[0x55, 0x1d, 15];
@@ -80,7 +80,7 @@ const CURVES: [(&[u8], Curve, usize); 3] = [
     (&[0x2b, 0x81, 4, 0, 35], Curve::P521, 66),
 ];
 /// id-Ed25519 (RFC 8410 section 3)
-const ED25519: &[u8] = &[0x2b, 0x65, 0x70];
+pub(super) const ED25519: &[u8] = &[0x2b, 0x65, 0x70];
 /// What signs certificates (RFC 5758 section 3.2, RFC 8017 appendix A.2.4, RFC 8410). SHA-1 and less do not.
 const SIGNATURES: [(&[u8], Algorithm); 7] = [
     (
