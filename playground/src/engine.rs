@@ -14,6 +14,7 @@ use portcullis_policy::{
 use tsify::{Ts, Tsify};
 use wasm_bindgen::prelude::{JsError, wasm_bindgen};
 
+use crate::certificate;
 use crate::report;
 use crate::wire::{self, LoadReport, PolicySummary, Report, RequestInput, Setting};
 
@@ -129,16 +130,17 @@ fn gateway(input: &wire::Gateway, proxy: Proxy) -> Result<Gateway, Vec<wire::Dia
             report::diagnostics(&diagnostics, &text)
         })
     });
-    let certificate = input.pem.as_deref().map(str::as_bytes);
+    let principal = input
+        .principal
+        .clone()
+        .unwrap_or_else(|| gateway::PRINCIPAL.into());
+    let certificate = match &input.pem {
+        Some(pem) => Certificate::from_pem(pem.as_bytes()),
+        None => Certificate::made_up(&format!("spiffe://{principal}")),
+    };
     Ok(Gateway {
-        principal: input
-            .principal
-            .clone()
-            .unwrap_or_else(|| gateway::PRINCIPAL.into()),
-        certificate: certificate
-            .and_then(Certificate::from_pem)
-            .as_ref()
-            .and_then(Identity::of),
+        principal,
+        certificate: certificate.as_ref().and_then(Identity::of),
         address: Ipv4Addr::LOCALHOST.into(),
         proxy: Gateway::proxy(proxy),
         virtual_service: virtual_service.transpose()?,
@@ -162,12 +164,15 @@ fn incoming(input: &RequestInput) -> Result<Incoming, String> {
         text.parse()
             .map_err(|_| format!("the {what} `{text}` is not an IP address"))
     };
-    let certificate = input.certificate.as_ref();
-    let pem = certificate.and_then(|certificate| certificate.pem.as_deref());
+    let known = input.certificate.as_ref();
+    let pem = known.and_then(|known| known.pem.as_deref());
     let whole = pem
-        .map(|pem| Certificate::from_pem(pem.as_bytes()).ok_or("the certificate cannot be read"))
+        .map(|pem| {
+            certificate::from_pem(pem)
+                .map_err(|why| format!("the client's certificate cannot be read: {why}"))
+        })
         .transpose()?;
-    let names = match (&whole, certificate) {
+    let names = match (&whole, known) {
         (None, None) => Vec::new(),
         (Some(whole), _) => names(&whole.uri, &whole.dns, &whole.subject.to_string()),
         (None, Some(known)) => names(&known.uri, &known.dns, &known.subject),
@@ -204,7 +209,7 @@ fn incoming(input: &RequestInput) -> Result<Incoming, String> {
         server_name: input.server_name.clone().unwrap_or_default().into_bytes(),
         peer_names: names,
         certificate: whole.as_ref().and_then(Identity::of),
-        tls: match (certificate, input.scheme.as_deref()) {
+        tls: match (known, input.scheme.as_deref()) {
             (Some(_), _) => Tls::Mutual,
             (None, Some("https")) => Tls::Server,
             (None, _) => Tls::None,

@@ -6,6 +6,7 @@
 // It is nothing without a browser around it.
 #![cfg(target_arch = "wasm32")]
 
+mod certificate;
 mod engine;
 mod report;
 #[cfg(feature = "scenarios")]
@@ -28,6 +29,16 @@ pub fn start() {
 #[wasm_bindgen]
 pub fn version() -> String {
     env!("CARGO_PKG_VERSION").to_owned()
+}
+
+/// What is in a certificate, PEM, or in the value of `x-forwarded-client-cert`, as the core reads them.
+#[wasm_bindgen(js_name = readCertificate)]
+pub fn read_certificate(
+    text: &str,
+    is_header: bool,
+) -> Result<tsify::Ts<wire::CertificateRead>, wasm_bindgen::prelude::JsError> {
+    use tsify::Tsify;
+    Ok(certificate::read(text, is_header).into_ts()?)
 }
 
 /// A scenario file as data, or what is wrong with it.

@@ -1,14 +1,14 @@
 //! Scenario files for the page.
 
-use portcullis_policy::compile::TokenMode;
+use portcullis_policy::compile::{Enforcer, TokenMode};
 use portcullis_policy::normalize;
 use portcullis_policy::scenario::{self, Case, Scenario, TokenSource};
 
 use crate::engine::Text;
 use crate::report;
 use crate::wire::{
-    Certificate, Header, Mesh, Proxy, ScenarioExpectation, ScenarioFile, ScenarioInput,
-    ScenarioKeySet, ScenarioRead, ScenarioRequest, TokenPlace, TokenSpec, Workload,
+    Certificate, Header, Mesh, Proxy, ScenarioExpectation, ScenarioFile, ScenarioGateway,
+    ScenarioInput, ScenarioKeySet, ScenarioRead, ScenarioRequest, TokenPlace, TokenSpec, Workload,
 };
 
 pub(crate) fn read(text: &str) -> ScenarioRead {
@@ -54,7 +54,11 @@ fn file(scenario: Scenario) -> ScenarioFile {
             path_normalization: Some(scenario.proxy.path_normalization.as_str().into()),
             tcp: scenario.proxy.is_tcp,
         },
-        gateway: scenario.gateway.is_some(),
+        gateway: scenario.gateway.map(|gateway| ScenarioGateway {
+            principal: gateway.principal,
+            virtual_service: gateway.virtual_service,
+            has_policies: gateway.policies.is_some(),
+        }),
         jwks: scenario
             .key_sets
             .into_iter()
@@ -66,6 +70,11 @@ fn file(scenario: Scenario) -> ScenarioFile {
             .collect(),
         tokens: tokens.into(),
         token_type,
+        enforced_by: match scenario.enforcer {
+            Enforcer::Core | Enforcer::Plugin => "portcullis",
+            Enforcer::Istio => "istio",
+        }
+        .into(),
         now: scenario.now,
         requests: scenario.requests.into_iter().map(request).collect(),
     }
@@ -73,6 +82,10 @@ fn file(scenario: Scenario) -> ScenarioFile {
 
 fn request(case: Case) -> ScenarioRequest {
     let spec = case.request;
+    let (certificate, named_certificate) = match spec.certificate {
+        Some(scenario::Certificate::Named(name)) => (None, Some(name)),
+        other => (other.map(certificate), None),
+    };
     ScenarioRequest {
         name: case.name,
         request: ScenarioInput {
@@ -88,7 +101,8 @@ fn request(case: Case) -> ScenarioRequest {
             source_ip: spec.source_ip,
             destination_ip: spec.destination_ip,
             destination_port: spec.destination_port,
-            certificate: spec.certificate.and_then(certificate),
+            certificate,
+            named_certificate,
             at: spec.at,
         },
         expect: ScenarioExpectation {
@@ -97,25 +111,24 @@ fn request(case: Case) -> ScenarioRequest {
     }
 }
 
-/// A fixture of the tests has no names here, and TLS without a certificate has none at all.
-fn certificate(certificate: scenario::Certificate) -> Option<Certificate> {
-    match certificate {
-        scenario::Certificate::None | scenario::Certificate::Named(_) => None,
+/// TLS without a certificate is one without names.
+fn certificate(certificate: scenario::Certificate) -> Certificate {
+    let (uri, dns, subject) = match certificate {
+        scenario::Certificate::None | scenario::Certificate::Named(_) => Default::default(),
         scenario::Certificate::Inline {
             uri, dns, subject, ..
-        } => {
-            let attributes: Vec<String> = subject
-                .iter()
-                .rev()
-                .map(|(name, value)| format!("{name}={value}"))
-                .collect();
-            Some(Certificate {
-                uri,
-                dns,
-                subject: attributes.join(","),
-                pem: None,
-            })
-        }
+        } => (uri, dns, subject),
+    };
+    let attributes: Vec<String> = subject
+        .iter()
+        .rev()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    Certificate {
+        uri,
+        dns,
+        subject: attributes.join(","),
+        pem: None,
     }
 }
 

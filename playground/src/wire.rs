@@ -98,7 +98,7 @@ wire! {
         /// Its name in the mesh; absent is that of Istio's.
         #[serde(default)]
         principal: Option<String>,
-        /// The certificate by which it calls workloads, PEM; absent leaves out what a sidecar would tell of it.
+        /// The certificate by which it calls workloads, PEM; absent makes one up.
         #[serde(default)]
         pem: Option<String>,
         /// A `VirtualService`; absent sends every request on as it is.
@@ -245,6 +245,24 @@ wire! {
         pem: Option<String>,
     }
 
+    /// What a text tells of client certificates.
+    CertificateRead [Serialize] {
+        /// That of the outermost proxy's client first.
+        certificates: Vec<ToldCertificate>,
+        /// Why the text tells nothing.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        doubt: Option<String>,
+    }
+
+    /// One certificate, as far as it is told of.
+    ToldCertificate [Serialize] {
+        /// Its fields by the names that conditions give them, one entry for each value.
+        fields: Vec<Header>,
+        /// Why nothing is believed of it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        doubt: Option<String>,
+    }
+
     /// A decision and how it came about.
     Report [Serialize] {
         /// What came of it: `refused` by the proxy before any filter, `cannot-decide` without policies.
@@ -363,8 +381,9 @@ wire! {
         workload: Workload,
         /// What stands in front.
         proxy: Proxy,
-        /// Whether requests go to an ingress gateway first, which the page does not show.
-        gateway: bool,
+        /// The ingress gateway to which requests go first; absent is none.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        gateway: Option<ScenarioGateway>,
         /// The key set behind each `jwksUri`.
         jwks: Vec<ScenarioKeySet>,
         /// How strictly tokens and keys are read.
@@ -373,11 +392,25 @@ wire! {
         /// What a token's `typ` must be in strict mode; absent does not look at it.
         #[serde(skip_serializing_if = "Option::is_none")]
         token_type: Option<String>,
+        /// Who enforces the policies.
+        #[tsify(type = "\"portcullis\" | \"istio\"")]
+        enforced_by: String,
         /// Seconds since the epoch; absent is the real time.
         #[serde(skip_serializing_if = "Option::is_none")]
         now: Option<u64>,
         /// The requests.
         requests: Vec<ScenarioRequest>,
+    }
+
+    /// An ingress gateway of a scenario.
+    ScenarioGateway [Serialize] {
+        /// Its name in the mesh.
+        principal: String,
+        /// YAML, or a path beside the file; absent sends every request on as it is.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        virtual_service: Option<String>,
+        /// Whether it enforces policies of its own, which the page does not.
+        has_policies: bool,
     }
 
     /// A key set: demonstration keys by name, or a text.
@@ -422,6 +455,9 @@ wire! {
         /// The client's certificate.
         #[serde(skip_serializing_if = "Option::is_none")]
         certificate: Option<Certificate>,
+        /// The client's certificate by its name, in place of `certificate`.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        named_certificate: Option<String>,
         /// Seconds after the scenario's `now`.
         at: u64,
     }
