@@ -2,11 +2,12 @@
 // the page can show, and rebuilds the instance behind it.
 
 import initEngine, * as glue from './generated/engine/portcullis_playground.js';
-import type { LoadReport, Report, RequestInput, Setting } from './generated/engine/portcullis_playground.js';
+import type { CertificateRead, LoadReport, Report, RequestInput, Setting } from './generated/engine/portcullis_playground.js';
 import type { MintResult, MintSpec } from './generated/mint/portcullis_mint.js';
 
 export type {
   Certificate,
+  CertificateRead,
   Condition,
   Diagnostic,
   Header,
@@ -72,6 +73,11 @@ export class EngineHost {
 
   explain(request: RequestInput): Answer<Report> {
     return this.#call(() => this.#engine.explain(request));
+  }
+
+  /** What is in a certificate, PEM, or in the value of `x-forwarded-client-cert`. */
+  readCertificate(text: string, isHeader: boolean): Answer<CertificateRead> {
+    return this.#call(() => glue.readCertificate(text, isHeader));
   }
 
   free(): void {

@@ -16,11 +16,24 @@ export interface KeySet {
 
 export interface Peer {
   kind: 'plaintext' | 'tls' | 'certificate';
+  /** Which of the texts below tells of the certificate. */
+  form: 'names' | 'pem';
   /** One SAN a line. */
   uri: string;
   dns: string;
   /** As Envoy prints it, such as `CN=a.example,O=example`. */
   subject: string;
+  pem: string;
+}
+
+/** What requests go through before they reach the workload's proxy. */
+export interface Gateway {
+  kind: 'none' | 'ingress';
+  principal: string;
+  /** YAML; empty sends every request on as it is. */
+  virtualService: string;
+  /** Whether the example has policies for it, which the page does not enforce. */
+  hasPolicies: boolean;
 }
 
 export interface RequestForm {
@@ -53,6 +66,7 @@ export interface Surroundings {
   tokens: 'envoy' | 'strict';
   /** The `typ` that strict mode asks for; empty is any. */
   tokenType: string;
+  enforcedBy: 'portcullis' | 'istio';
 }
 
 export interface Case {
@@ -62,8 +76,17 @@ export interface Case {
   request: RequestForm;
   tokens: Token[];
   peer: Peer;
+  gateway: Gateway;
   clock: Clock;
 }
+
+const plaintext: Peer = { kind: 'plaintext', form: 'names', uri: '', dns: '', subject: '', pem: '' };
+const noGateway: Gateway = {
+  kind: 'none',
+  principal: 'cluster.local/ns/istio-system/sa/istio-ingressgateway-service-account',
+  virtualService: '',
+  hasPolicies: false,
+};
 
 export function emptyCase(): Case {
   return {
@@ -81,6 +104,7 @@ export function emptyCase(): Case {
       port: 'http',
       tokens: 'envoy',
       tokenType: '',
+      enforcedBy: 'portcullis',
     },
     keySets: [],
     request: {
@@ -93,7 +117,8 @@ export function emptyCase(): Case {
       destinationPort: '8080',
     },
     tokens: [newToken('none')],
-    peer: { kind: 'plaintext', uri: '', dns: '', subject: '' },
+    peer: plaintext,
+    gateway: noGateway,
     clock: realClock,
   };
 }
@@ -101,7 +126,7 @@ export function emptyCase(): Case {
 /** The case that a request of a scenario describes. */
 export function caseFromScenario(policies: string, scenario: ScenarioFile, chosen: ScenarioRequest | undefined): Case {
   const empty = emptyCase();
-  const { mesh, workload, proxy } = scenario;
+  const { mesh, workload, proxy, gateway } = scenario;
   const shared: Case = {
     ...empty,
     policies,
@@ -118,7 +143,16 @@ export function caseFromScenario(policies: string, scenario: ScenarioFile, chose
       port: proxy?.tcp === true ? 'tcp' : 'http',
       tokens: scenario.tokens,
       tokenType: scenario.tokenType ?? '',
+      enforcedBy: scenario.enforcedBy,
     },
+    gateway: gateway
+      ? {
+          kind: 'ingress',
+          principal: gateway.principal,
+          virtualService: gateway.virtualService ?? '',
+          hasPolicies: gateway.hasPolicies,
+        }
+      : empty.gateway,
     keySets: scenario.jwks.map(({ uri, keys, jwks }) => ({
       uri,
       kind: jwks === undefined ? 'demo' : 'text',
@@ -148,30 +182,41 @@ export function caseFromScenario(policies: string, scenario: ScenarioFile, chose
 
 /** A certificate without any name stands for TLS without a client certificate. */
 function peerFromCertificate(certificate: Certificate | undefined): Peer {
-  if (!certificate) return { kind: 'plaintext', uri: '', dns: '', subject: '' };
-  const { uri, dns, subject } = certificate;
-  const named = uri.length > 0 || dns.length > 0 || subject !== '';
-  return { kind: named ? 'certificate' : 'tls', uri: uri.join('\n'), dns: dns.join('\n'), subject };
+  if (!certificate) return plaintext;
+  const { uri, dns, subject, pem } = certificate;
+  const known = uri.length > 0 || dns.length > 0 || subject !== '' || pem !== undefined;
+  return {
+    kind: known ? 'certificate' : 'tls',
+    form: pem === undefined ? 'names' : 'pem',
+    uri: uri.join('\n'),
+    dns: dns.join('\n'),
+    subject,
+    pem: pem ?? '',
+  };
 }
 
 /** `publicJwks` is undefined until the minting module is loaded; demo key sets are then left out. */
 export function toSetting(edited: Case, publicJwks: ((names: string[]) => string) | undefined): Setting {
-  const { surroundings } = edited;
+  const { surroundings, gateway } = edited;
+  const { trustDomain, namespace } = surroundings;
   return {
     policies: edited.policies,
     mesh: {
       rootNamespace: surroundings.rootNamespace,
-      trustDomain: surroundings.trustDomain,
+      trustDomain,
       trustDomainAliases: lines(surroundings.trustDomainAliases),
       validatingWebhook: surroundings.webhook,
     },
-    workload: { namespace: surroundings.namespace, labels: labelsOf(surroundings.labels) },
+    workload: { namespace, labels: labelsOf(surroundings.labels) },
     proxy: {
       kind: surroundings.proxy,
       numTrustedProxies: wholeNumber(surroundings.numTrustedProxies) ?? 0,
       pathNormalization: surroundings.pathNormalization,
       tcp: surroundings.port === 'tcp',
     },
+    ...(surroundings.proxy === 'sidecar' ? { serverUri: [`spiffe://${trustDomain}/ns/${namespace}/sa/default`] } : {}),
+    ...(gateway.kind === 'none' ? {} : { gateway: toGateway(gateway) }),
+    enforcedBy: surroundings.enforcedBy,
     tokens: surroundings.tokens,
     ...(surroundings.tokenType === '' ? {} : { tokenType: surroundings.tokenType }),
     jwks: edited.keySets.flatMap(({ uri, kind, names, text }) => {
@@ -179,6 +224,10 @@ export function toSetting(edited: Case, publicJwks: ((names: string[]) => string
       return publicJwks ? [{ uri, jwks: publicJwks(names) }] : [];
     }),
   };
+}
+
+function toGateway({ principal, virtualService }: Gateway): NonNullable<Setting['gateway']> {
+  return virtualService.trim() === '' ? { principal } : { principal, virtualService };
 }
 
 export function toRequest(edited: Case, tokens: { place: Place; text: string }[], now: number): RequestInput {
@@ -193,9 +242,9 @@ export function toRequest(edited: Case, tokens: { place: Place; text: string }[]
   if (peer.kind !== 'plaintext') {
     input.scheme = 'https';
     input.certificate =
-      peer.kind === 'tls'
-        ? { uri: [], dns: [], subject: '' }
-        : { uri: lines(peer.uri), dns: lines(peer.dns), subject: peer.subject };
+      peer.kind === 'certificate' && peer.form === 'names'
+        ? { uri: lines(peer.uri), dns: lines(peer.dns), subject: peer.subject }
+        : { uri: [], dns: [], subject: '', ...(peer.kind === 'tls' ? {} : { pem: peer.pem }) };
   }
   return input;
 }

@@ -24,7 +24,7 @@ import { panes } from './styles/panes.js';
 import { findingsView } from './views/findings.js';
 import { footerView, headerView } from './views/frame.js';
 import { requestView } from './views/request.js';
-import { resultView } from './views/result.js';
+import { resultView, seenView } from './views/result.js';
 import { separatorView } from './views/separator.js';
 import { tabList } from './views/tabs.js';
 import { TraceTree } from './views/trace.js';
@@ -315,7 +315,8 @@ export class PortcullisPlayground extends LitElement {
       <section class="pane" id="pane-why" role=${role} aria-label="Why" ?hidden=${!wide && shown !== 'why'}>
         ${this.#heading('Why', !wide, stale ? html`<span class="note">the last good result</span>` : nothing)}
         <div class="scroll tone-${report?.outcome ?? 'none'}">
-          ${report ? html`${this.#trace.render(report, !stale)} ${resultView(report)}` : nothing}
+          ${report ? html`${this.#trace.render(report, !stale)} ${resultView(report)}
+              ${seenView(this.#session, report)}` : nothing}
         </div>
       </section>`;
   }

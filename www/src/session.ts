@@ -3,7 +3,7 @@
 
 import { baseTime, realNow } from './clock.js';
 import { loadMinter } from './engine.js';
-import type { EngineHost, LoadReport, Minter, MintResult, Report, Setting } from './engine.js';
+import type { CertificateRead, EngineHost, LoadReport, Minter, MintResult, Report, Setting } from './engine.js';
 import { needsMinter, toRequest, toSetting } from './model.js';
 import type { Case } from './model.js';
 import type { Token } from './tokens.js';
@@ -45,6 +45,7 @@ export class Session {
   #minter: Minter | undefined;
   #minted = new Map<number, Minted & { recipe: string }>();
   #jwks = new Map<string, string>();
+  #read = new Map<string, CertificateRead>();
   #loaded = '';
   #stopsOn = '';
   #explained = '';
@@ -61,6 +62,18 @@ export class Session {
 
   mintedFor(token: Token): Minted | undefined {
     return this.#minted.get(token.id);
+  }
+
+  /** What a PEM text or the value of `x-forwarded-client-cert` tells; undefined if the engine stops on it. */
+  read(text: string, isHeader: boolean): CertificateRead | undefined {
+    const key = `${isHeader} ${text}`;
+    const known = this.#read.get(key);
+    if (known) return known;
+    const answer = this.#engine.readCertificate(text, isHeader);
+    if (answer.kind === 'stopped') return undefined;
+    if (this.#read.size > 30) this.#read.clear();
+    this.#read.set(key, answer.value);
+    return answer.value;
   }
 
   /** Decides the case at once if it can; otherwise as soon as the minting module is there. */

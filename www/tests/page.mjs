@@ -45,6 +45,28 @@ spec:
     - source:
         requestPrincipals: ["issuer-foo/alice"]
 `;
+const certificatePolicy = `apiVersion: portcullis.dev/v1alpha1
+kind: CertificateAuthentication
+metadata:
+  name: clients
+  namespace: istio-system
+spec:
+  certificateRules:
+  - from:
+      connection: {}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata:
+  name: orders
+  namespace: istio-system
+spec:
+  rules:
+  - when:
+    - key: request.auth.certificate.subject
+      values: ["CN=orders.partner-a.example,O=Partner A"]
+`;
+const pem = (name) => readFileSync(new URL(`../../examples/certificates/${name}.pem`, import.meta.url), 'utf8');
 const brokenPolicy = `${hostPolicy('example.com')}  rulez: []\n`;
 const brokenLine = brokenPolicy.split('\n').findIndex((line) => line.includes('rulez')) + 1;
 
@@ -157,7 +179,12 @@ test('every request of every example gets the status it expects', async () => {
   const page = await openReady();
   const presets = await page.locator('[name=preset] option').evaluateAll((options) => options.map((each) => each.value));
   const folders = new Set(presets.map((id) => id.split('/')[0]));
-  assert.deepEqual([...folders].sort(), ['istio-jwt-ingress', 'kyma-client-certificate', 'kyma-istio-jwt']);
+  assert.deepEqual([...folders].sort(), [
+    'istio-jwt-ingress',
+    'kyma-client-certificate',
+    'kyma-istio-jwt',
+    'partner-certificates',
+  ]);
   for (const preset of presets) {
     await page.locator('[name=preset]').selectOption(preset);
     const requests = await page.locator('[name=request] option').allInnerTexts();
@@ -320,6 +347,128 @@ test('the port and the webhook take part', async () => {
   await page.locator('.problem', { has: page.locator('.error-tone') }).first().waitFor();
   await page.locator('[name=webhook]').click();
   await expectAnswer(page, 403);
+});
+
+async function readyForPem(page) {
+  await openSection(page, 'peer');
+  await page.locator('#section-peer').getByText('Client certificate', { exact: true }).click();
+  await page.locator('#section-peer').getByText('PEM', { exact: true }).click();
+  return page.locator('[name=pem]');
+}
+
+test('a pasted certificate is shown and decides by its names', async () => {
+  const page = await openReady();
+  await setPolicies(page, certificatePolicy);
+  const field = await readyForPem(page);
+  await until(async () => /paste one in PEM form/.test(await verdictText(page)), () => verdictText(page));
+  await field.fill(pem('partner-a-orders'));
+  await expectAnswer(page, 200);
+  const peer = page.locator('#section-peer');
+  const shown = await peer.locator('dl').innerText();
+  for (const part of [
+    'CN=orders.partner-a.example,O=Partner A',
+    'CN=Partner A CA,O=Partner A',
+    'urn:partner-a:orders',
+    'orders.partner-a.example',
+    'orders@partner-a.example',
+    '171e0601289a2d0621c7a29cc3589e041ce585cd4cf818020f098da7ca1e0c52',
+    'Serial number',
+    '2100-01-01T00:00:00Z',
+  ]) {
+    assert(shown.includes(part), `${part} is not in ${shown}`);
+  }
+  assert.match(await peer.locator('summary .value').innerText(), /urn:partner-a:orders/);
+  assert.match(await page.locator('[data-step=certificate]').innerText(), /the connection/);
+  await field.fill(pem('partner-b-orders'));
+  await expectAnswer(page, 403);
+});
+
+test('what is no certificate is told, and nothing is decided without it', async () => {
+  const page = await openReady();
+  await setPolicies(page, certificatePolicy);
+  const field = await readyForPem(page);
+  const problem = page.locator('#section-peer [role=alert]');
+  for (const [text, told] of [
+    [pem('partner-a-orders').slice(30), /BEGIN CERTIFICATE/],
+    [pem('partner-a-orders') + pem('partner-a-ca'), /rest of its chain/],
+    ['-----BEGIN PRIVATE KEY-----', /private key/],
+  ]) {
+    await field.fill(text);
+    await until(async () => told.test(await problem.innerText()), () => problem.innerText());
+    await until(async () => /^Cannot decide/.test(await answer(page)), () => verdictText(page));
+    assert.equal(await field.getAttribute('aria-invalid'), 'true');
+  }
+  await field.fill(pem('partner-a-orders'));
+  await expectAnswer(page, 200);
+  assert.equal(await problem.count(), 0);
+});
+
+test('what x-forwarded-client-cert tells is shown for each element', async () => {
+  const page = await openReady();
+  await openSection(page, 'headers');
+  await page.getByRole('button', { name: 'Header', exact: true }).click();
+  const headers = page.locator('#section-headers');
+  await headers.getByLabel(/^Name of header/).last().fill('X-Forwarded-Client-Cert');
+  const value = headers.getByLabel(/^Value of header/).last();
+  const hash = '171e0601289a2d0621c7a29cc3589e041ce585cd4cf818020f098da7ca1e0c52';
+  const first = headers.getByRole('group', { name: 'Element 1 of 2' });
+  await value.fill(`Hash=${hash};Subject="CN=a,O=b";URI=urn:a,Hash=${hash};Subject="";URI=spiffe://td/gateway`);
+  await first.waitFor();
+  assert.match(await first.innerText(), /outermost[^]*CN=a,O=b[^]*urn:a[^]*171e/);
+  assert.match(await headers.getByRole('group', { name: 'Element 2 of 2' }).innerText(), /spiffe:\/\/td\/gateway/);
+  await value.fill(`[{"hash":"${hash}","uri":["urn:json"]},{"hash":"${hash}","subject":"a"}]`);
+  await until(async () => /urn:json/.test(await first.innerText()), 'the JSON form is not read');
+  assert.match(await headers.getByRole('group', { name: 'Element 2 of 2' }).innerText(), /In doubt: a distinguished name/);
+  await value.fill(`Hash=${hash},Hash=00`);
+  await headers.getByText(/No policy believes this header: .*SHA-256/).waitFor();
+  await value.fill(`Hash=${hash};Subject="CN=a`);
+  await headers.getByText(/No policy believes this header/).waitFor();
+});
+
+test('a gateway writes the headers of its VirtualService from the certificate', async () => {
+  const page = await openReady();
+  await page.locator('[name=preset]').selectOption('kyma-client-certificate/scenarios-through-the-gateway');
+  await expectAnswer(page, 200);
+  await page.getByText('The request as the policies see it').click();
+  const seen = page.locator('.seen');
+  assert.match(await seen.innerText(), /x-client-ssl-cn: O=example,CN=client2\.example\.com/);
+  assert.match(await seen.getByRole('group', { name: 'Element 2 of 2' }).innerText(), /istio-ingressgateway-service-account/);
+  await openSection(page, 'gateway');
+  const service = page.locator('[name=virtual-service]');
+  const text = await service.inputValue();
+  await service.fill(text.replace('%DOWNSTREAM_PEER_SUBJECT%', 'nobody'));
+  await expectAnswer(page, 403);
+  assert.match(await seen.innerText(), /x-client-ssl-cn: nobody/);
+  await service.fill(text.replace('http:', 'htp:'));
+  await page.locator('#section-gateway [role=alert]').first().waitFor();
+  await page.getByText('error in the VirtualService').waitFor();
+  await service.fill('');
+  await until(async () => !/x-client-ssl-cn/.test(await seen.innerText()), 'a header without a VirtualService');
+  await page.locator('#section-gateway').getByText('None', { exact: true }).click();
+  await until(async () => !/Element 2/.test(await seen.textContent()), 'the gateway is still there');
+});
+
+test('the trace says from which element a policy took the certificate', async () => {
+  const page = await openReady();
+  await page.locator('[name=preset]').selectOption('partner-certificates/scenarios');
+  await expectAnswer(page, 200);
+  const step = page.locator('[data-step=certificate]');
+  if ((await step.getAttribute('aria-expanded')) === 'false') await step.locator('.line').first().click();
+  await until(
+    async () => /x-forwarded-client-cert, the first of 2 elements[^]*Accepted: urn:partner-a:orders/.test(await step.innerText()),
+    () => step.innerText(),
+  );
+  assert.equal(await page.locator('[name=pem]').inputValue(), pem('partner-a-orders'));
+});
+
+test('Istio itself knows nothing of what Portcullis adds', async () => {
+  const page = await openReady();
+  await setPolicies(page, certificatePolicy);
+  await openSection(page, 'workload');
+  const problems = page.locator('.problem', { hasText: 'request.auth.certificate' });
+  assert.equal(await problems.count(), 0);
+  await page.getByLabel('Policies are enforced by').selectOption('istio');
+  await problems.first().waitFor();
 });
 
 test('several tokens travel together', async () => {
@@ -512,10 +661,18 @@ for (const colorScheme of ['light', 'dark']) {
         }
         await page.getByRole('tab', { name: 'Request' }).click();
       }
-      for (const section of ['headers', 'peer', 'connection', 'clock', 'workload', 'keys']) await openSection(page, section);
+      for (const section of ['headers', 'peer', 'gateway', 'connection', 'clock', 'workload', 'keys']) await openSection(page, section);
       await page.getByText('Client certificate', { exact: true }).click();
       await page.getByRole('button', { name: 'Header', exact: true }).click();
+      await page.getByText('Ingress gateway', { exact: true }).click();
       await check('all sections open');
+      await page.locator('#section-peer').getByText('PEM', { exact: true }).click();
+      await page.locator('[name=pem]').fill(pem('partner-a-orders'));
+      await page.locator('[name=virtual-service]').fill('kind: Service');
+      await page.getByLabel(/^Name of header/).last().fill('x-forwarded-client-cert');
+      await page.getByLabel(/^Value of header/).last().fill('Hash=171e0601289a2d0621c7a29cc3589e041ce585cd4cf818020f098da7ca1e0c52');
+      await check('with a certificate and a gateway');
+      await page.locator('[name=virtual-service]').fill('');
       if (phone) await page.getByRole('tab', { name: 'Policy' }).click();
       await setPolicies(page, brokenPolicy);
       await check('with a problem');

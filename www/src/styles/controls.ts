@@ -207,7 +207,7 @@ export const controls = css`
     display: flex;
     align-items: center;
     min-height: 28px;
-    padding: 0 12px;
+    padding: 0 10px;
     cursor: pointer;
     white-space: nowrap;
   }

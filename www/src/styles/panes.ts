@@ -357,6 +357,22 @@ export const panes = css`
     gap: 10px;
     grid-template-columns: minmax(0, 1fr);
   }
+  .seen {
+    padding: 0 16px 20px;
+  }
+  .seen summary {
+    font-weight: 600;
+    cursor: pointer;
+  }
+  .seen[open] summary {
+    margin-bottom: 10px;
+  }
+  .edits .stack {
+    gap: 4px;
+    margin: 8px 0;
+    padding-left: 10px;
+    border-left: 2px solid var(--hairline);
+  }
   .edits {
     display: grid;
     grid-template-columns: auto minmax(0, 1fr);

@@ -9,7 +9,9 @@ import type { Header } from '../engine.js';
 import type { Case, Peer, RequestForm } from '../model.js';
 import type { Session } from '../session.js';
 import { newToken } from '../tokens.js';
+import { forwardedView, isForwarded, pemName, pemView } from './certificate.js';
 import { addButton, removeButton, replaceAt, section, segments, textArea, textField, valueOf } from './fields.js';
+import { gatewaySection } from './gateway.js';
 import { surroundingsSections } from './surroundings.js';
 import { tokenSummary, tokenView } from './token.js';
 
@@ -28,6 +30,11 @@ const peerKinds = [
   { value: 'certificate', label: 'Client certificate' },
 ] as const;
 
+const certificateForms = [
+  { value: 'names', label: 'By names' },
+  { value: 'pem', label: 'PEM' },
+] as const;
+
 const clockModes = [
   { value: 'real', label: 'Real time' },
   { value: 'fixed', label: 'Fixed' },
@@ -35,11 +42,12 @@ const clockModes = [
 
 export function requestView(view: RequestView): TemplateResult {
   const { edited } = view;
-  const { request, tokens, peer, clock } = edited;
+  const { request, tokens, clock } = edited;
   return html`${requestLine(view)}
     ${section('token', tokens.length > 1 ? 'Tokens' : 'Token', tokenSummary(tokens), true, tokenBody(view))}
     ${section('headers', 'Headers', headerSummary(request.headers), false, headerBody(view))}
-    ${section('peer', 'Client identity', peerSummary(peer), false, peerBody(view))}
+    ${section('peer', 'Client identity', peerSummary(view), false, peerBody(view))}
+    ${gatewaySection(view)}
     ${section('connection', 'Connection', connectionSummary(request), false, connectionBody(view))}
     ${section('clock', 'Clock', clockSummary(clock), false, clockBody(view))} ${surroundingsSections(view)}`;
 }
@@ -89,7 +97,7 @@ function headerSummary(headers: Header[]): string {
   return named.length === 0 ? 'none' : named.map((header) => header.name).join(', ');
 }
 
-function headerBody({ edited, change }: RequestView): TemplateResult {
+function headerBody({ edited, session, change }: RequestView): TemplateResult {
   const { request } = edited;
   const setHeaders = (headers: Header[]): void => change({ request: { ...request, headers } });
   return html`${request.headers.map((header, index) => {
@@ -113,37 +121,54 @@ function headerBody({ edited, change }: RequestView): TemplateResult {
           .value=${header.value}
           @input=${set('value')}
         />
-      </div>`;
+      </div>
+      ${isForwarded(header) ? forwardedView(session, header.value) : nothing}`;
     })}
     ${addButton('Header', () => setHeaders([...request.headers, { name: '', value: '' }]))}`;
 }
 
-function peerSummary({ kind, subject, uri, dns }: Peer): string {
+function peerSummary({ edited, session }: RequestView): string {
+  const { kind, form, subject, uri, dns, pem } = edited.peer;
   switch (kind) {
     case 'plaintext':
       return 'none, plain text';
     case 'tls':
       return 'none, TLS';
     case 'certificate':
+      if (form === 'pem') return pemName(session, pem) ?? 'unreadable certificate';
       return [uri, dns, subject].find((text) => text.trim() !== '')?.split('\n')[0] ?? 'certificate without names';
   }
 }
 
-function peerBody({ edited, change }: RequestView): TemplateResult {
+function peerBody({ edited, session, change }: RequestView): TemplateResult {
   const { peer } = edited;
   const set = (patch: Partial<Peer>): void => change({ peer: { ...peer, ...patch } });
   return html`${segments('Connection of the client', 'peer', peer.kind, peerKinds, (kind) => set({ kind }))}
   ${peer.kind === 'certificate'
-    ? html`${textArea('URI SANs, one a line', peer.uri, 2, (uri) => set({ uri }), {
-        placeholder: 'spiffe://cluster.local/ns/foo/sa/bar',
-      })}
-      ${textArea('DNS SANs, one a line', peer.dns, 2, (dns) => set({ dns }), { placeholder: 'client.example.com' })}
-      ${textField('Subject, as Envoy prints it', peer.subject, (subject) => set({ subject }), {
-        placeholder: 'CN=client.example.com,O=example',
-      })}`
+    ? html`${segments('Certificate of the client', 'certificate-form', peer.form, certificateForms, (form) => set({ form }))}
+      ${peer.form === 'pem' ? certificatePem(session, peer, set) : certificateNames(peer, set)}`
     : html`<p class="note">
         ${peer.kind === 'tls' ? 'The client offers no certificate.' : 'No TLS, so no certificate and no peer principal.'}
       </p>`}`;
+}
+
+function certificatePem(session: Session | undefined, { pem }: Peer, set: (patch: Partial<Peer>) => void): TemplateResult {
+  return html`${textArea('Certificate, PEM', pem, 5, (text) => set({ pem: text }), {
+    placeholder: '-----BEGIN CERTIFICATE-----',
+    name: 'pem',
+    invalid: pem.trim() !== '' && pemName(session, pem) === undefined,
+  })}
+  ${pemView(session, pem)}`;
+}
+
+function certificateNames(peer: Peer, set: (patch: Partial<Peer>) => void): TemplateResult {
+  return html`${textArea('URI SANs, one a line', peer.uri, 2, (uri) => set({ uri }), {
+    placeholder: 'spiffe://cluster.local/ns/foo/sa/bar',
+  })}
+  ${textArea('DNS SANs, one a line', peer.dns, 2, (dns) => set({ dns }), { placeholder: 'client.example.com' })}
+  ${textField('Subject, as Envoy prints it', peer.subject, (subject) => set({ subject }), {
+    placeholder: 'CN=client.example.com,O=example',
+  })}`;
 }
 
 function connectionSummary({ sourceIp, destinationIp, destinationPort }: RequestForm): string {

@@ -29,6 +29,11 @@ const tokenModes = [
   { value: 'strict', label: 'Strictly, by the RFCs' },
 ] as const;
 
+const enforcers = [
+  { value: 'portcullis', label: 'Portcullis' },
+  { value: 'istio', label: 'Istio itself' },
+] as const;
+
 const keySetKinds = [
   { value: 'demo', label: 'Demo keys' },
   { value: 'text', label: 'Own JWKS' },
@@ -74,6 +79,7 @@ function workload({ edited, change }: RequestView): TemplateResult {
         />istiod's webhook refuses invalid policies</label
       >
     </div>
+    ${choiceField('Policies are enforced by', surroundings.enforcedBy, enforcers, (enforcedBy) => set({ enforcedBy }))}
     ${choiceField('Tokens and key sets are read', surroundings.tokens, tokenModes, (tokens) => set({ tokens }))}
     ${surroundings.tokens === 'strict'
       ? textField('Type (typ) of every token', surroundings.tokenType, (tokenType) => set({ tokenType }), {

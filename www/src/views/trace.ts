@@ -60,7 +60,7 @@ export class TraceTree implements ReactiveController {
   #step(step: Step, report: Report): TemplateResult {
     const key = step.id;
     const failed = step.outcome === 'fail';
-    const open = step.items.length === 0 ? undefined : this.#isOpen(key, failed || step.id === 'allow' || step.id === 'token');
+    const open = step.items.length === 0 ? undefined : this.#isOpen(key, failed || ['certificate', 'token', 'allow'].includes(step.id));
     this.#nodes.push({ key, parent: undefined, open, range: undefined });
     const items = open ? step.items.map((item, index) => this.#item(item, step, index, report)) : [];
     return html`<li

@@ -71,6 +71,9 @@ function decidedLink(view: VerdictView, { stale }: Outcome, { decided }: Report)
 /** The first error of policies that do not compile. */
 function errorLink(view: VerdictView, { stale, load }: Outcome): TemplateResult | typeof nothing {
   const range = load?.diagnostics.find((each) => each.severity === 'error' && each.range)?.range;
+  if (stale === 'policy' && load?.gateway) {
+    return html`<span class="chip bad">${icons.errorMark}error in the VirtualService</span>`;
+  }
   if (!range || stale !== 'policy') return nothing;
   return html`<button class="link error-tone" @click=${() => view.goTo(range)}>
     ${icons.errorMark}<span><span class="text">error in </span>line ${range.start.line}</span>
