@@ -111,7 +111,7 @@ impl AttributeType {
             .unwrap_or(text);
         let mut arcs = digits.split('.').map(|arc| {
             let is_number = !arc.is_empty() && arc.bytes().all(|byte| byte.is_ascii_digit());
-            let number: u32 = is_number.then(|| arc.parse().ok()).flatten()?;
+            let number: u64 = is_number.then(|| arc.parse().ok()).flatten()?;
             (arc == number.to_string()).then_some(number)
         });
         let (first, second) = (arcs.next()??, arcs.next()??);
@@ -135,8 +135,8 @@ impl AttributeType {
 }
 
 /// Seven bits a byte, the highest bit of all but the last set (X.690 section 8.19.2).
-fn base128(number: u32, into: &mut Vec<u8>) {
-    let groups = (1..5).rev().map(|group| number >> (7 * group));
+fn base128(number: u64, into: &mut Vec<u8>) {
+    let groups = (1..9).rev().map(|group| number >> (7 * group));
     for group in groups.filter(|group| *group > 0) {
         let [.., byte] = group.to_be_bytes();
         into.push(byte | 0x80);
@@ -189,8 +189,10 @@ impl DistinguishedName {
                 let mut pair = set.enter(SEQUENCE)?;
                 let kind = pair.take(OBJECT_IDENTIFIER)?;
                 let value = pair.next()?;
-                // Seven bits a byte must fit the numbers that are printed.
-                let is_short = kind.split(|byte| byte & 0x80 == 0).all(|arc| arc.len() < 9);
+                // Seven bits a byte must fit the numbers that are printed, and a number has one form.
+                let is_short = kind
+                    .split_inclusive(|byte| byte & 0x80 == 0)
+                    .all(|arc| arc.len() < 10 && arc.first() != Some(&0x80));
                 let text = text_of(value);
                 // A text that is none after all would differ from every name that somebody denies.
                 let is_garbled = text.is_none() && TEXTS.contains(&value.tag);
@@ -571,6 +573,30 @@ mod tests {
         }
         let number = read(2, &[5]).unwrap();
         assert!(number.is_in_doubt(&AttributeType::parse("CN").unwrap()));
+    }
+
+    #[test]
+    fn a_type_has_one_form() {
+        let read = |oid: &[u8]| {
+            let length = |bytes: &[u8]| u8::try_from(bytes.len()).unwrap();
+            let oid = [&[OBJECT_IDENTIFIER, length(oid)], oid].concat();
+            let pair = [&oid[..], &[UTF8_STRING, 1, b'a']].concat();
+            let pair = [&[SEQUENCE, length(&pair)][..], &pair].concat();
+            let set = [&[SET, length(&pair)][..], &pair].concat();
+            DistinguishedName::from_der(Reader(&set))
+        };
+        for oid in [
+            &[0x80, 4, 3][..],
+            &[0x55, 0x80, 3],
+            &[0x55, 0x84],
+            &[],
+            &[0xff; 10],
+        ] {
+            assert_eq!(read(oid), None, "{oid:?}");
+        }
+        let largest = [0x55, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f];
+        let name = read(&largest).unwrap();
+        assert_eq!(reverse(&name.to_string()), Some(name));
     }
 
     #[test]
