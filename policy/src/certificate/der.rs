@@ -1,4 +1,5 @@
-//! DER (X.690 section 10), read without a copy. What is not the one encoding of its value is refused.
+//! DER (X.690 section 10), read without a copy: tags of one byte, and lengths in their one form. What stands in an
+//! element is the business of its reader.
 
 pub(crate) const BOOLEAN: u8 = 0x01;
 pub(crate) const INTEGER: u8 = 0x02;

@@ -543,16 +543,19 @@ mod tests {
         }
     }
 
+    /// What the DER of a name with one attribute is read as.
+    fn of_one(oid: &[u8], tag: u8, value: &[u8]) -> Option<DistinguishedName> {
+        let element = |tag: u8, content: &[u8]| {
+            [&[tag, u8::try_from(content.len()).unwrap()], content].concat()
+        };
+        let pair = [element(OBJECT_IDENTIFIER, oid), element(tag, value)].concat();
+        let set = element(SET, &element(SEQUENCE, &pair));
+        DistinguishedName::from_der(Reader(&set))
+    }
+
     #[test]
     fn every_type_of_text_is_read() {
-        let read = |tag: u8, content: &[u8]| {
-            let length = |bytes: &[u8]| u8::try_from(bytes.len()).unwrap();
-            let value = [&[tag, length(content)], content].concat();
-            let pair = [&[OBJECT_IDENTIFIER, 3, 0x55, 4, 3][..], &value].concat();
-            let pair = [&[SEQUENCE, length(&pair)][..], &pair].concat();
-            let set = [&[SET, length(&pair)][..], &pair].concat();
-            DistinguishedName::from_der(Reader(&set))
-        };
+        let read = |tag: u8, content: &[u8]| of_one(&[0x55, 4, 3], tag, content);
         for (tag, content) in [
             (UTF8_STRING, &b"ab"[..]),
             (PRINTABLE_STRING, b"ab"),
@@ -577,14 +580,7 @@ mod tests {
 
     #[test]
     fn a_type_has_one_form() {
-        let read = |oid: &[u8]| {
-            let length = |bytes: &[u8]| u8::try_from(bytes.len()).unwrap();
-            let oid = [&[OBJECT_IDENTIFIER, length(oid)], oid].concat();
-            let pair = [&oid[..], &[UTF8_STRING, 1, b'a']].concat();
-            let pair = [&[SEQUENCE, length(&pair)][..], &pair].concat();
-            let set = [&[SET, length(&pair)][..], &pair].concat();
-            DistinguishedName::from_der(Reader(&set))
-        };
+        let read = |oid: &[u8]| of_one(oid, UTF8_STRING, b"a");
         for oid in [
             &[0x80, 4, 3][..],
             &[0x55, 0x80, 3],

@@ -245,29 +245,34 @@ impl CertificateRule {
     }
 }
 
+/// The one field of `kinds` that an object has; `None` after a report of `what` is to be.
+fn only_one<'k>(
+    decoder: &mut Decoder,
+    object: &Object<'_>,
+    kinds: &[&'k str],
+    what: &str,
+) -> Option<&'k str> {
+    let mut named = kinds.iter().filter(|kind| object.field(kind).is_some());
+    if let (Some(kind), None) = (named.next(), named.next()) {
+        return Some(kind);
+    }
+    let help = format!("give one of {}", kinds.join(", "));
+    decoder.error(Code::ConflictingFields, object.at(), what, &help);
+    None
+}
+
 impl CertificateSource {
     fn decode(decoder: &mut Decoder, field: &Field<'_>) -> Option<Self> {
         const KINDS: [&str; 4] = ["connection", "forwardedClientCert", "clientCert", "headers"];
         let object = decoder.object(field)?;
         decoder.known_fields(&object, &KINDS);
-        let named: Vec<&str> = KINDS
-            .into_iter()
-            .filter(|kind| object.field(kind).is_some())
-            .collect();
-        let [kind] = named.as_slice() else {
-            decoder.error(
-                Code::ConflictingFields,
-                &field.at,
-                "a rule has exactly one source",
-                "give one of connection, forwardedClientCert, clientCert and headers; make two rules of two",
-            );
-            return None;
-        };
+        let what = "a rule has exactly one source";
+        let kind = only_one(decoder, &object, &KINDS, what)?;
         let source = decoder.inner(&object, kind)?;
-        match *kind {
+        match kind {
             "connection" | "clientCert" => {
                 decoder.known_fields(&source, &[]);
-                Some(if *kind == "connection" {
+                Some(if kind == "connection" {
                     Self::Connection
                 } else {
                     Self::ClientCert
@@ -486,20 +491,9 @@ fn name_match(decoder: &mut Decoder, field: &Field<'_>) -> Option<NameMatch> {
         &object,
         &["exact", "prefix", "suffix", "attributes", "order"],
     );
-    let named: Vec<&str> = KINDS
-        .into_iter()
-        .filter(|kind| object.field(kind).is_some())
-        .collect();
-    let [kind] = named.as_slice() else {
-        decoder.error(
-            Code::ConflictingFields,
-            &field.at,
-            "an entry asks in exactly one way",
-            "give one of exact, prefix, suffix and attributes",
-        );
-        return None;
-    };
-    if *kind == "attributes" {
+    let what = "an entry asks in exactly one way";
+    let kind = only_one(decoder, &object, &KINDS, what)?;
+    if kind == "attributes" {
         return attributes(decoder, &object);
     }
     let text = decoder.filled_string(&object, kind)?;
@@ -525,7 +519,7 @@ fn name_match(decoder: &mut Decoder, field: &Field<'_>) -> Option<NameMatch> {
         refuse_name(decoder, &text);
         return None;
     };
-    Some(match *kind {
+    Some(match kind {
         "exact" => NameMatch::Exact(name),
         "prefix" => NameMatch::Prefix(name),
         _ => NameMatch::Suffix(name),
