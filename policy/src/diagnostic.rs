@@ -103,6 +103,8 @@ codes! {
     NotForIstio = "not-for-istio",
     /// A condition on the client certificate, and no `CertificateAuthentication` says where it comes from.
     NoCertificateAuthentication = "no-certificate-authentication",
+    /// One element of `x-forwarded-client-cert`, from a sender with a certificate: it may tell of the sender.
+    SenderIsClient = "sender-is-client",
     /// More entries than the API allows.
     TooMany = "too-many",
     /// The key set cannot be used.

@@ -37,6 +37,20 @@ pub(super) fn check(
         );
     }
     for rule in &resource.rules {
+        if let CertificateSource::Forwarded {
+            trusted_hops: 1, ..
+        } = rule.source
+            && !rule.senders.principals.is_empty()
+        {
+            diagnostics.push(
+                resource,
+                Code::SenderIsClient,
+                Severity::Warning,
+                &rule.at.key("from").key("forwardedClientCert").key("trustedHops"),
+                "a proxy that writes an element for its own client writes it about the sender, not about the sender's client",
+                "behind one gateway write 2; for the sender itself, use `connection`",
+            );
+        }
         let CertificateSource::Headers(headers) = &rule.source else {
             continue;
         };
