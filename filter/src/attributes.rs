@@ -36,6 +36,11 @@ impl Connection {
             }
             read().map_or(Attribute::Unreadable, Attribute::Known)
         }
+        let peer = if needs.peer_names || needs.certificate {
+            peer_certificate()
+        } else {
+            Attribute::Unreadable
+        };
         Self {
             source_ip: when(needs.source_ip, || {
                 let text = host::property(&["filter_state", SOURCE_IP_STATE]).ok()??;
@@ -51,9 +56,9 @@ impl Connection {
                 address("destination").map(|address| address.port())
             }),
             server_name: when(needs.server_name, server_name),
-            peer_names: when(needs.peer_names, peer_names),
+            peer_names: when(needs.peer_names, || peer_names(&peer)),
             certificate: if needs.certificate {
-                certificate()
+                identity(&peer)
             } else {
                 Attribute::Unreadable
             },
@@ -99,34 +104,41 @@ fn is_mutual() -> Option<bool> {
     }
 }
 
-/// URI SANs, DNS SANs and the subject of the client's certificate; none without one.
-fn peer_names() -> Option<Vec<Vec<u8>>> {
-    if !is_mutual()? {
-        return Some(Vec::new());
-    }
-    let certificate = host::property(&["connection", "peer_certificate"]).ok()??;
-    let names = Certificate::from_pem(&certificate)?;
-    let subject = host::property(&["connection", "subject_peer_certificate"]).ok()??;
-    let mut peer_names: Vec<Vec<u8>> = names
-        .uri
-        .into_iter()
-        .chain(names.dns)
-        .map(String::into_bytes)
-        .collect();
-    peer_names.push(subject);
-    Some(peer_names)
-}
-
 /// The client's certificate, if it shows one.
-fn certificate() -> Attribute<Option<Identity>> {
+fn peer_certificate() -> Attribute<Option<Certificate>> {
     let read = || {
         let pem = host::property(&["connection", "peer_certificate"]).ok()??;
-        Identity::of(&Certificate::from_pem(&pem)?)
+        Certificate::from_pem(&pem)
     };
     match is_mutual() {
         Some(false) => Attribute::Known(None),
         Some(true) => read().map_or(Attribute::Unreadable, |found| Attribute::Known(Some(found))),
         None => Attribute::Unreadable,
+    }
+}
+
+/// URI SANs, DNS SANs and the subject of the client's certificate; none without one.
+fn peer_names(peer: &Attribute<Option<Certificate>>) -> Option<Vec<Vec<u8>>> {
+    let names = match peer {
+        Attribute::Known(None) => return Some(Vec::new()),
+        Attribute::Known(Some(names)) => names,
+        Attribute::Unreadable => return None,
+    };
+    let subject = host::property(&["connection", "subject_peer_certificate"]).ok()??;
+    let names = names.uri.iter().chain(&names.dns);
+    let mut peer_names: Vec<Vec<u8>> = names.map(|name| name.clone().into_bytes()).collect();
+    peer_names.push(subject);
+    Some(peer_names)
+}
+
+/// What policies read of the client's certificate.
+fn identity(peer: &Attribute<Option<Certificate>>) -> Attribute<Option<Identity>> {
+    match peer {
+        Attribute::Known(None) => Attribute::Known(None),
+        Attribute::Known(Some(found)) => {
+            Identity::of(found).map_or(Attribute::Unreadable, |found| Attribute::Known(Some(found)))
+        }
+        Attribute::Unreadable => Attribute::Unreadable,
     }
 }
 

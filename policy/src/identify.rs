@@ -15,8 +15,6 @@ use crate::policy_set::{
 use crate::request::{Attribute, HeaderEdits, Request};
 use crate::resource::TokenBinding;
 
-/// The header by which Envoy tells the next hop of a certificate.
-const FORWARDED: &[u8] = b"x-forwarded-client-cert";
 /// The header of RFC 9440.
 const CLIENT_CERT: &[u8] = b"client-cert";
 
@@ -204,7 +202,7 @@ impl IdentitySource {
     pub(crate) fn headers(&self) -> impl Iterator<Item = &[u8]> {
         let (one, more): (Option<&[u8]>, &[_]) = match self {
             Self::Connection => (None, &[]),
-            Self::Forwarded { .. } => (Some(FORWARDED), &[]),
+            Self::Forwarded { .. } => (Some(forwarded::NAME), &[]),
             Self::ClientCert => (Some(CLIENT_CERT), &[]),
             Self::Headers(headers) => (None, headers),
         };
@@ -239,7 +237,7 @@ impl IdentityRule {
             IdentitySource::Connection => return Look::Absent,
             // Envoy joins the lines of this one.
             IdentitySource::Forwarded { form, trusted_hops } => {
-                forwarded::read(&values(FORWARDED).join(&b','), *form, *trusted_hops)
+                forwarded::read(&values(forwarded::NAME).join(&b','), *form, *trusted_hops)
             }
             IdentitySource::ClientCert => match values(CLIENT_CERT).as_slice() {
                 [value] => Identity::from_client_cert(value).map(Some),
@@ -674,7 +672,7 @@ trustedSenders: {principals: [cluster.local/ns/istio-system/sa/gw]}";
             )
         };
         (
-            FORWARDED,
+            forwarded::NAME,
             [of(client, true), of(&gateway, false)]
                 .join(",")
                 .into_bytes(),
@@ -705,6 +703,12 @@ spec:
         asked.passes(Some("client"));
         asked.peer = b"spiffe://cluster.local/ns/foo/sa/intruder";
         asked.is_refused("403 Client certificate is missing");
+        asked.is_refused(
+            "x-forwarded-client-cert is removed: its sender is not trusted (CertificateAuthentication default/partners spec.certificateRules[0])",
+        );
+        let headers = std::mem::take(&mut asked.headers);
+        asked.is_refused("(CertificateAuthentication default/partners spec.required)");
+        asked.headers = headers;
         asked.more = "";
         asked.passes(None);
         asked.headers[0].1.extend_from_slice(b",Hash=00");
@@ -781,7 +785,7 @@ spec:
         let rule = BY_HEADER.replace("2}", "1}");
         let issuer = "'request.auth.certificate.issuer'";
         let policies = ALLOW.replace("KEY", issuer).replace("VALUE", "CN=Other CA");
-        let headers = || vec![(FORWARDED, value.clone().into_bytes())];
+        let headers = || vec![(forwarded::NAME, value.clone().into_bytes())];
         let asked = |policies: &str| {
             Asked {
                 rule: &rule,

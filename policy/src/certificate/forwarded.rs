@@ -10,6 +10,9 @@ use super::name::{DistinguishedName, NameOrder};
 use super::{Certificate, Identity, hex};
 use crate::authenticate::Json;
 
+/// The header's name.
+pub(crate) const NAME: &[u8] = b"x-forwarded-client-cert";
+
 /// The two forms of the header.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum ForwardedForm {

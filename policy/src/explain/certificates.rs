@@ -73,18 +73,21 @@ pub(super) fn conclusion(
     failure: CertificateFailure,
 ) -> (String, Option<Location>) {
     let rules = set.certificates.as_ref();
-    let last = who
-        .certificate_attempts
-        .iter()
-        .rev()
-        .find(|attempt| outcome(&attempt.outcome).0 == Outcome::Fail);
+    let attempts = || who.certificate_attempts.iter().rev();
+    let failed = attempts().find(|attempt| outcome(&attempt.outcome).0 == Outcome::Fail);
+    // A certificate is missing, too, where nobody believes the header that tells of it.
+    let last = failed.or_else(|| {
+        attempts().find(|attempt| matches!(attempt.outcome, identify::Outcome::UntrustedSender(_)))
+    });
     let at = match last {
         Some(attempt) => rules.and_then(|rules| Some(rules.rules.get(attempt.rule)?.at.clone())),
         None => rules.and_then(|rules| rules.required.clone()),
     };
     let why = last.map(|attempt| format!(": {}", outcome(&attempt.outcome).1));
-    (
-        format!("{}{}", failure.message(), why.unwrap_or_default()),
-        at,
-    )
+    let place = at.as_ref().and_then(|at| {
+        let resource = at.resource.as_ref()?;
+        Some(format!(" ({resource} {})", at.path))
+    });
+    let [why, place] = [why, place].map(Option::unwrap_or_default);
+    (format!("{}{why}{place}", failure.message()), at)
 }

@@ -6,10 +6,8 @@
 use std::fmt::Write;
 
 use super::{Header, Incoming, ProxyKind};
-use crate::certificate::forwarded::{Details, write_element};
+use crate::certificate::forwarded::{Details, NAME, write_element};
 use crate::certificate::{Certificate, hex};
-
-const NAME: &[u8] = b"x-forwarded-client-cert";
 
 /// What a proxy tells of the certificate that it saw. Without one nothing arrives: not what the client sent, nor
 /// when the certificate is known by its names only or cannot be read.

@@ -102,31 +102,11 @@ const ROUTE: &[&str] = &[
     "mirrorPercentage",
     "corsPolicy",
     "headers",
-    "redirect",
-    "directResponse",
-    "delegate",
-    "rewrite",
-    "fault",
 ];
-/// Those that answer, send elsewhere or change more than headers.
+/// Further ones, that answer, send elsewhere or change more than headers.
 const ROUTE_NOT_FOLLOWED: &[&str] = &["redirect", "directResponse", "delegate", "rewrite", "fault"];
-const MATCH: &[&str] = &[
-    "name",
-    "statPrefix",
-    "uri",
-    "method",
-    "headers",
-    "scheme",
-    "authority",
-    "port",
-    "sourceLabels",
-    "sourceNamespace",
-    "gateways",
-    "queryParams",
-    "withoutHeaders",
-    "ignoreUriCase",
-];
-/// Those that are not looked at.
+const MATCH: &[&str] = &["name", "statPrefix", "uri", "method", "headers"];
+/// Further ones, that are not looked at.
 const MATCH_NOT_FOLLOWED: &[&str] = &[
     "scheme",
     "authority",
@@ -256,7 +236,7 @@ impl HttpMatch {
 
     fn decode(decoder: &mut Decoder, field: &Field<'_>) -> Option<Self> {
         let object = decoder.object(field)?;
-        decoder.known_fields(&object, MATCH);
+        decoder.known_fields(&object, &[MATCH, MATCH_NOT_FOLLOWED].concat());
         not_followed(decoder, &object, MATCH_NOT_FOLLOWED);
         let text = |decoder: &mut Decoder, key: &str| {
             let field = object.field(key)?;
@@ -317,7 +297,7 @@ impl TextMatch {
 impl HttpRoute {
     fn decode(decoder: &mut Decoder, field: &Field<'_>) -> Option<Self> {
         let object = decoder.object(field)?;
-        decoder.known_fields(&object, ROUTE);
+        decoder.known_fields(&object, &[ROUTE, ROUTE_NOT_FOLLOWED].concat());
         not_followed(decoder, &object, ROUTE_NOT_FOLLOWED);
         let mut route = Self::default();
         for field in decoder.list(&object, "match").unwrap_or_default() {
