@@ -9,7 +9,7 @@ use portcullis_policy::normalize::{Incoming, Proxy, ProxyKind};
 use portcullis_policy::resource::{Resource, Resources, VirtualService};
 use portcullis_policy::source::{LineIndex, Node, from_yaml};
 use portcullis_policy::{
-    Compiled, HeaderEdits, Metadata, PolicySet, Tls, authenticate, compile, explain,
+    Attribute, Compiled, HeaderEdits, Metadata, PolicySet, Tls, authenticate, compile, explain,
 };
 use tsify::{Ts, Tsify};
 use wasm_bindgen::prelude::{JsError, wasm_bindgen};
@@ -177,6 +177,11 @@ fn incoming(input: &RequestInput) -> Result<Incoming, String> {
         (Some(whole), _) => names(&whole.uri, &whole.dns, &whole.subject.to_string()),
         (None, Some(known)) => names(&known.uri, &known.dns, &known.subject),
     };
+    let identity = match (&whole, known) {
+        (None, None) => Attribute::Known(None),
+        (Some(whole), _) => found(Identity::of(whole)),
+        (None, Some(known)) => found(Identity::of_names(&known.uri, &known.dns, &known.subject)),
+    };
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -208,7 +213,7 @@ fn incoming(input: &RequestInput) -> Result<Incoming, String> {
         destination_port: input.destination_port.unwrap_or(80),
         server_name: input.server_name.clone().unwrap_or_default().into_bytes(),
         peer_names: names,
-        certificate: whole.as_ref().and_then(Identity::of),
+        certificate: identity,
         tls: match (known, input.scheme.as_deref()) {
             (Some(_), _) => Tls::Mutual,
             (None, Some("https")) => Tls::Server,
@@ -217,6 +222,13 @@ fn incoming(input: &RequestInput) -> Result<Incoming, String> {
         server_uri: Vec::new(),
         metadata: metadata(input.metadata.as_deref())?,
         now,
+    })
+}
+
+/// What is known of a certificate that is there: taken for none, it would escape the rules that deny it.
+fn found(identity: Option<Identity>) -> Attribute<Option<Identity>> {
+    identity.map_or(Attribute::Unreadable, |identity| {
+        Attribute::Known(Some(identity))
     })
 }
 

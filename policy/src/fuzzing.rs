@@ -18,7 +18,7 @@ use crate::compile::{Setting, TokenMode};
 use crate::crypto::{Algorithm, Hash, RustVerifier, SignatureVerifier};
 use crate::normalize::{Incoming, Proxy};
 use crate::resource::Resources;
-use crate::{Metadata, PolicySet, Tls, Verdict, authenticate, compile, decide, explain};
+use crate::{Attribute, Metadata, PolicySet, Tls, Verdict, authenticate, compile, decide, explain};
 
 /// Tokens that the key of [`policies`] signed; nothing else may be accepted.
 const GENUINE: [&str; 2] = [
@@ -121,7 +121,7 @@ fn accepted(text: &[u8]) -> Vec<Vec<(String, Json)>> {
         destination_port: 80,
         server_name: Vec::new(),
         peer_names: Vec::new(),
-        certificate: None,
+        certificate: Attribute::Known(None),
         tls: Tls::None,
         server_uri: Vec::new(),
         metadata: Metadata::default(),

@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use crate::certificate::forwarded::percent_encoded;
 use crate::certificate::{Certificate, Identity, hex};
 use crate::normalize::{Incoming, Normalized, Proxy, ProxyKind};
-use crate::request::{HeaderEdits, Tls};
+use crate::request::{Attribute, HeaderEdits, Tls};
 use crate::resource::{HttpRoute, Part, PeerField, VirtualService};
 
 /// The service account of Istio's ingress gateway, as policies write it.
@@ -61,6 +61,7 @@ impl Gateway {
                 Some(service.route(host, &request.method, &request.path, &request.headers)?)
             }
         };
+        let certificate = request.whole_certificate();
         let headers = &mut request.headers;
         if let Some(edited) = edits.path() {
             request.path = edited.to_vec();
@@ -72,15 +73,13 @@ impl Gateway {
                 .map(|(name, value)| (name.to_vec(), value.to_vec())),
         );
         if let Some(route) = route {
-            let whole = request.certificate.as_ref();
-            let whole = whole.and_then(|known| Certificate::from_der(known.der.as_deref()?));
-            edit(headers, route, whole.as_ref());
+            edit(&mut request.headers, route, certificate.as_ref());
         }
         request.scheme = b"https".to_vec();
         request.source_ip = self.address;
         request.server_name.clear();
         request.peer_names = vec![format!("spiffe://{}", self.principal).into_bytes()];
-        request.certificate.clone_from(&self.certificate);
+        request.certificate = Attribute::Known(self.certificate.clone());
         request.tls = Tls::Mutual;
         request.server_uri = server_uri;
         Some(request)

@@ -8,7 +8,7 @@ use portcullis_policy::compile::Setting;
 use portcullis_policy::crypto::RustVerifier;
 use portcullis_policy::normalize::{Incoming, Proxy};
 use portcullis_policy::resource::Resources;
-use portcullis_policy::{Metadata, PolicySet, Tls, authenticate, compile};
+use portcullis_policy::{Attribute, Metadata, PolicySet, Tls, authenticate, compile};
 use serde_json::json;
 
 const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
@@ -46,7 +46,7 @@ fn is_taken(set: &PolicySet, token: &[u8]) -> bool {
         destination_port: 80,
         server_name: Vec::new(),
         peer_names: Vec::new(),
-        certificate: None,
+        certificate: Attribute::Known(None),
         tls: Tls::None,
         server_uri: Vec::new(),
         metadata: Metadata::default(),

@@ -239,12 +239,12 @@ export function toRequest(edited: Case, tokens: { place: Place; text: string }[]
   if (request.destinationIp !== '') input.destinationIp = request.destinationIp;
   const port = wholeNumber(request.destinationPort);
   if (port !== undefined) input.destinationPort = port;
-  if (peer.kind !== 'plaintext') {
-    input.scheme = 'https';
+  if (peer.kind !== 'plaintext') input.scheme = 'https';
+  if (peer.kind === 'certificate') {
     input.certificate =
-      peer.kind === 'certificate' && peer.form === 'names'
+      peer.form === 'names'
         ? { uri: lines(peer.uri), dns: lines(peer.dns), subject: peer.subject }
-        : { uri: [], dns: [], subject: '', ...(peer.kind === 'tls' ? {} : { pem: peer.pem }) };
+        : { uri: [], dns: [], subject: '', pem: peer.pem };
   }
   return input;
 }

@@ -356,6 +356,38 @@ async function readyForPem(page) {
   return page.locator('[name=pem]');
 }
 
+test('TLS without a certificate is no mutual TLS, and names alone are an identity', async () => {
+  const page = await openReady();
+  await setPolicies(page, `apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: strict, namespace: istio-system}
+spec: {mtls: {mode: STRICT}}
+---
+apiVersion: portcullis.dev/v1alpha1
+kind: CertificateAuthentication
+metadata: {name: clients, namespace: istio-system}
+spec: {certificateRules: [{from: {connection: {}}}]}
+---
+apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: not-b, namespace: istio-system}
+spec:
+  action: DENY
+  rules: [{when: [{key: request.auth.certificate.dns, values: [b.example]}]}]
+`);
+  await page.locator('#section-peer > summary').click();
+  const peer = page.locator('#section-peer');
+  await peer.getByText('TLS', { exact: true }).click();
+  await expectAnswer(page, 403);
+  assert.match(await verdictText(page), /TLS without a client certificate/);
+  await peer.getByText('Client certificate', { exact: true }).click();
+  await peer.getByText('By names', { exact: true }).click();
+  await peer.getByLabel(/^DNS SANs/).fill('a.example');
+  await expectAnswer(page, 200);
+  await peer.getByLabel(/^DNS SANs/).fill('b.example');
+  await expectAnswer(page, 403);
+});
+
 test('a pasted certificate is shown and decides by its names', async () => {
   const page = await openReady();
   await setPolicies(page, certificatePolicy);

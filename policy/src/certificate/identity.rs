@@ -6,7 +6,7 @@ use std::fmt;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::name::{AttributeType, DistinguishedName};
+use super::name::{AttributeType, DistinguishedName, NameOrder};
 use super::{Certificate, hex};
 
 /// A client certificate as far as its source tells; `None` is what it does not tell.
@@ -126,6 +126,18 @@ impl Identity {
         .checked()
     }
 
+    /// What these names tell, the subject in RFC 2253 form; `None` if one has control characters. A subject that
+    /// cannot be read is not told.
+    pub fn of_names(uri: &[String], dns: &[String], subject: &str) -> Option<Self> {
+        Self {
+            subject: DistinguishedName::parse(subject, NameOrder::Reverse),
+            uri: Some(uri.to_vec()),
+            dns: Some(dns.to_vec()),
+            ..Self::default()
+        }
+        .checked()
+    }
+
     /// The identity with names in the form in which they are compared; `None` if one is no name: nobody can
     /// have meant a control character, and comparing beyond ASCII needs rules that nobody gives.
     pub(crate) fn checked(mut self) -> Option<Self> {
@@ -212,5 +224,23 @@ impl Identity {
             (None, Some(subject)) => subject.to_string().into(),
             (None, None) => "a certificate without names".into(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_alone_tell_no_more_than_they_do() {
+        let text = |text: &str| vec![text.to_owned()];
+        let identity = Identity::of_names(&text("urn:a"), &text("A.example"), "CN=a").unwrap();
+        let told = [("subject", "CN=a"), ("uri", "urn:a"), ("dns", "a.example")];
+        let told = told.map(|(name, value)| (name, value.to_owned()));
+        assert_eq!(identity.told(), told);
+        assert_eq!(identity.values(&CertificateField::Issuer), None);
+        let garbled = Identity::of_names(&[], &[], "a").unwrap();
+        assert_eq!(garbled.values(&CertificateField::Subject), None);
+        assert_eq!(Identity::of_names(&text("a\n"), &[], ""), None);
     }
 }

@@ -13,9 +13,7 @@ use crate::certificate::{Certificate, hex};
 /// when the certificate is known by its names only or cannot be read.
 pub(super) fn forward(request: &mut Incoming, proxy: ProxyKind) {
     let came = take(&mut request.headers);
-    let certificate = request.certificate.as_ref();
-    let certificate = certificate.and_then(|known| Certificate::from_der(known.der.as_deref()?));
-    let Some(certificate) = certificate else {
+    let Some(certificate) = request.whole_certificate() else {
         return;
     };
     let is_gateway = proxy != ProxyKind::Sidecar;

@@ -7,7 +7,7 @@ mod path;
 
 use std::net::IpAddr;
 
-use crate::certificate::Identity;
+use crate::certificate::{Certificate, Identity};
 use crate::request::{Attribute, Metadata, Request, Tls};
 
 /// The proxy in front of the workload.
@@ -136,7 +136,7 @@ pub struct Incoming {
     pub peer_names: Vec<Vec<u8>>,
     /// [`Request::certificate`]. Nobody can compute `x-forwarded-client-cert` without its DER, so the header is left
     /// out for a client that is known by its names only.
-    pub certificate: Option<Identity>,
+    pub certificate: Attribute<Option<Identity>>,
     /// [`Request::tls`]
     pub tls: Tls,
     /// The URI names of the certificate that the proxy itself shows.
@@ -148,6 +148,14 @@ pub struct Incoming {
 }
 
 impl Incoming {
+    /// The client's whole certificate, as far as it is known.
+    pub(crate) fn whole_certificate(&self) -> Option<Certificate> {
+        match &self.certificate {
+            Attribute::Known(Some(known)) => Certificate::from_der(known.der.as_deref()?),
+            Attribute::Known(None) | Attribute::Unreadable => None,
+        }
+    }
+
     /// The request as filters find it, with names of headers in lower case.
     ///
     /// # Errors
@@ -241,7 +249,7 @@ impl Normalized {
             destination_port: Attribute::Known(incoming.destination_port),
             server_name: Attribute::Known(&incoming.server_name),
             peer_names: Attribute::Known(&peer_names),
-            certificate: Attribute::Known(incoming.certificate.as_ref()),
+            certificate: incoming.certificate.as_ref().map(Option::as_ref),
             tls: Attribute::Known(incoming.tls),
             metadata: Attribute::Known(&incoming.metadata),
             now: incoming.now,

@@ -111,7 +111,12 @@ pub fn incoming(sent: &Sent, now: u64) -> Incoming {
         destination_port: sent.destination_port,
         server_name: sent.sni.clone().unwrap_or_default().into_bytes(),
         peer_names: names.unwrap_or_default(),
-        certificate: identity.and_then(|identity| known(&identity)),
+        certificate: match &identity {
+            None => Attribute::Known(None),
+            Some(identity) => {
+                known(identity).map_or(Attribute::Unreadable, |known| Attribute::Known(Some(known)))
+            }
+        },
         tls: match &sent.tls {
             None => Tls::None,
             Some(None) => Tls::Server,
