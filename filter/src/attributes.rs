@@ -150,15 +150,60 @@ pub(crate) fn is_gateway() -> bool {
         .is_some_and(|id| id.starts_with(b"router~"))
 }
 
+/// What the plugin is called in Envoy: its `name`, and its `root_id`, which tells plugins of one name apart.
+pub(crate) fn plugin_name() -> Vec<u8> {
+    let part = |name: &str| host::property(&[name]).ok().flatten().unwrap_or_default();
+    let root_id = part("plugin_root_id");
+    let mut name = part("plugin_name");
+    if !root_id.is_empty() {
+        name.push(b'/');
+        name.extend(root_id);
+    }
+    name
+}
+
+/// What tells a request's client from others: its address behind trusted hops, without the port.
+pub(crate) fn client() -> Box<[u8]> {
+    let address = host::property(&["source", "address"])
+        .ok()
+        .flatten()
+        .unwrap_or_default();
+    let end = address.iter().rposition(|byte| *byte == b':');
+    end.and_then(|end| address.get(..end))
+        .unwrap_or(&address)
+        .into()
+}
+
+/// The workload that a proxy is beside.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ProxyWorkload {
+    pub(crate) namespace: String,
+    pub(crate) labels: BTreeMap<String, String>,
+    /// Whether the proxy names labels at all.
+    pub(crate) has_labels: bool,
+}
+
+impl From<ProxyWorkload> for Workload {
+    fn from(proxy: ProxyWorkload) -> Self {
+        Self {
+            namespace: proxy.namespace,
+            labels: proxy.labels,
+            is_gateway: false,
+        }
+    }
+}
+
 /// The workload as Istio describes it in the proxy's node metadata; `None` if it does not, or not in a form
 /// that we know: labels taken as missing would unselect policies that deny.
-pub(crate) fn workload() -> Option<Workload> {
+pub(crate) fn workload() -> Option<ProxyWorkload> {
     let namespace = String::from_utf8(node(&["metadata", "NAMESPACE"]).ok()??).ok()?;
     let is_label = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     if namespace.is_empty() || !namespace.bytes().all(is_label) {
         return None;
     }
-    let bytes = node(&["metadata", "LABELS"]).ok()?.unwrap_or_default();
+    let found = node(&["metadata", "LABELS"]).ok()?;
+    let has_labels = found.is_some();
+    let bytes = found.unwrap_or_default();
     let mut labels = BTreeMap::new();
     let mut size = 4;
     for (key, value) in pairs(&bytes)? {
@@ -169,10 +214,10 @@ pub(crate) fn workload() -> Option<Workload> {
         );
     }
     // A number or a text may start like a map.
-    (bytes.is_empty() || bytes.len() == size).then_some(Workload {
+    (bytes.is_empty() || bytes.len() == size).then_some(ProxyWorkload {
         namespace,
         labels,
-        is_gateway: false,
+        has_labels,
     })
 }
 

@@ -107,6 +107,14 @@ unsafe extern "C" {
     ) -> u32;
 }
 
+/// WASI's clock that only moves forward.
+const MONOTONIC: u32 = 1;
+
+#[link(wasm_import_module = "wasi_snapshot_preview1")]
+unsafe extern "C" {
+    fn clock_time_get(clock: u32, precision: u64, time: *mut u64) -> u16;
+}
+
 /// Envoy did not do what it was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct HostError;
@@ -264,6 +272,11 @@ impl Metric {
         Self::define(0, name)
     }
 
+    /// A number that goes up and down.
+    pub(crate) fn gauge(name: &str) -> Result<Self, HostError> {
+        Self::define(1, name)
+    }
+
     /// A distribution.
     pub(crate) fn histogram(name: &str) -> Result<Self, HostError> {
         Self::define(2, name)
@@ -278,11 +291,16 @@ impl Metric {
 
     /// Adds to a counter. A count that Envoy does not take is lost; a request must not fail for it.
     pub(crate) fn add(self, count: u64) {
-        // SAFETY: only numbers are passed.
-        let _lost = unsafe { proxy_increment_metric(self.0, count.cast_signed()) };
+        self.change(count.cast_signed());
     }
 
-    /// Records a value of a distribution.
+    /// Adds to a gauge, or takes away from it.
+    pub(crate) fn change(self, difference: i64) {
+        // SAFETY: only numbers are passed.
+        let _lost = unsafe { proxy_increment_metric(self.0, difference) };
+    }
+
+    /// Records a value of a distribution, or sets a gauge.
     pub(crate) fn record(self, value: u64) {
         // SAFETY: only numbers are passed.
         let _lost = unsafe { proxy_record_metric(self.0, value) };
@@ -293,6 +311,20 @@ impl Metric {
 pub(crate) fn set_filter_state(name: &str, value: &[u8]) -> Result<(), HostError> {
     // SAFETY: name and value are valid for the call.
     check(unsafe { proxy_set_property(name.as_ptr(), name.len(), value.as_ptr(), value.len()) })
+}
+
+/// Milliseconds of a clock that nobody sets, the same for all workers of the process; on a host without one, of the
+/// clock that tells the time.
+pub(crate) fn milliseconds() -> u64 {
+    let mut nanoseconds = 0;
+    // SAFETY: the host writes a number.
+    let status = unsafe { clock_time_get(MONOTONIC, 0, &raw mut nanoseconds) };
+    let nanoseconds = if status == 0 {
+        nanoseconds
+    } else {
+        now().unwrap_or_default()
+    };
+    nanoseconds / 1_000_000
 }
 
 /// Seconds since the epoch.

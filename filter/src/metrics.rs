@@ -20,6 +20,11 @@ pub(crate) struct Metrics {
     verification: Metric,
     key_fetches: Metric,
     key_fetch_failures: Metric,
+    waiting: Metric,
+    waited: Metric,
+    no_place: Metric,
+    key_set_age: Metric,
+    lines_left_out: Metric,
 }
 
 impl Metrics {
@@ -38,6 +43,11 @@ impl Metrics {
             cache_evictions: counter("signature_cache_evictions")?,
             key_fetches: counter("key_set_fetches")?,
             key_fetch_failures: counter("key_set_fetch_failures")?,
+            waiting: Metric::gauge("portcullis_requests_waiting")?,
+            waited: counter("requests_waited")?,
+            no_place: counter("requests_refused_for_lack_of_places")?,
+            key_set_age: Metric::gauge("portcullis_key_set_age_seconds")?,
+            lines_left_out: counter("log_lines_left_out")?,
             verification: Metric::histogram("portcullis_signature_verification_microseconds")?,
         })
     }
@@ -85,5 +95,34 @@ impl Metrics {
     /// Records how long one signature took.
     pub(crate) fn verification(&self, nanoseconds: u64) {
         self.verification.record(nanoseconds / 1000);
+    }
+
+    /// Follows how many requests wait for keys, all workers together.
+    pub(crate) fn waiting(&self, before: usize, after: usize) {
+        let [before, after] =
+            [before, after].map(|number| i64::try_from(number).unwrap_or(i64::MAX));
+        if before != after {
+            self.waiting.change(after - before);
+        }
+    }
+
+    /// Counts a request that waited and got its answer.
+    pub(crate) fn waited(&self) {
+        self.waited.add(1);
+    }
+
+    /// Counts a request that could have waited, had there been a place.
+    pub(crate) fn no_place(&self) {
+        self.no_place.add(1);
+    }
+
+    /// Records how old the oldest key set is that was fetched.
+    pub(crate) fn key_set_age(&self, milliseconds: u64) {
+        self.key_set_age.record(milliseconds / 1000);
+    }
+
+    /// Counts a line that was left out of the log.
+    pub(crate) fn line_left_out(&self) {
+        self.lines_left_out.add(1);
     }
 }

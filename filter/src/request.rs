@@ -3,28 +3,42 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use portcullis_policy::authenticate::TokenFailure;
+use portcullis_policy::explain::summary;
 use portcullis_policy::{
-    Attribute, HeaderEdits, LocalReply, Reason, Request, authenticate, decide, explain,
+    Attribute, HeaderEdits, LocalReply, Reason, Request, authenticate, decide,
 };
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::{Action, LogLevel};
 
 use crate::attributes::{Connection, pairs};
 use crate::host::{self, HostError};
-use crate::root::{Gate, Hope, Plugin};
+use crate::plugin::{Gate, Hope, Plugin};
 
 /// The filter state that holds the verified principal, `ISSUER/SUBJECT`.
 const PRINCIPAL_STATE: &str = "portcullis.principal";
 
+/// The filter state that names the plugin which let the request pass.
+const JUDGED_STATE: &str = "portcullis.judged";
+
 /// The context of one HTTP stream.
 pub(crate) struct Stream {
-    pub(crate) id: u32,
-    pub(crate) plugin: Rc<Plugin>,
+    id: u32,
+    /// `None` once the request was decided: a stream may live for days, and must not keep policies that long.
+    plugin: Option<Rc<Plugin>>,
     /// Whether the request may go on.
-    pub(crate) passed: Rc<Cell<bool>>,
+    passed: Rc<Cell<bool>>,
 }
 
 impl Stream {
+    pub(crate) fn new(id: u32, plugin: Rc<Plugin>) -> Self {
+        Self {
+            id,
+            plugin: Some(plugin),
+            passed: Rc::default(),
+        }
+    }
+
     /// Where `allow_on_headers_stop_iteration` is set, a body or trailers that pass would take the paused
     /// headers along.
     fn rest(&self) -> Action {
@@ -40,14 +54,19 @@ impl Context for Stream {}
 
 impl HttpContext for Stream {
     fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
-        match handle(&self.plugin, true) {
+        let Some(plugin) = self.plugin.take() else {
+            // Headers come once.
+            return Action::Pause;
+        };
+        match handle(&plugin, self.id, true) {
             Outcome::Forward => {
                 self.passed.set(true);
                 Action::Continue
             }
             Outcome::Answered => Action::Pause,
             Outcome::Wait => {
-                self.plugin.wait(self.id, &self.passed);
+                plugin.wait(self.id, &self.passed);
+                self.plugin = Some(plugin);
                 Action::Pause
             }
         }
@@ -64,7 +83,11 @@ impl HttpContext for Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.plugin.forget(self.id);
+        if let Some(plugin) = &self.plugin
+            && !self.passed.get()
+        {
+            plugin.forget(self.id);
+        }
     }
 }
 
@@ -79,25 +102,45 @@ pub(crate) enum Outcome {
     Wait,
 }
 
-/// Decides about the request that host calls speak of, and does what was decided.
-pub(crate) fn handle(plugin: &Plugin, may_wait: bool) -> Outcome {
-    let gate = plugin.gate();
-    let outcome = match &gate {
-        Some(gate) => enforce(plugin, gate, may_wait),
-        None => Err(HostError),
-    };
-    // If Envoy did not let us read or change the request, nobody knows what would go on.
-    outcome.unwrap_or_else(|HostError| {
-        if let Some(gate) = &gate {
+/// Decides about the request of the stream that host calls speak of, and does what was decided.
+pub(crate) fn handle(plugin: &Plugin, stream: u32, may_wait: bool) -> Outcome {
+    let decide = |may_catch_up: bool| {
+        let gate = plugin.gate(stream).ok_or(HostError)?;
+        let how = How {
+            stream,
+            may_wait,
+            may_catch_up,
+        };
+        let outcome = enforce(plugin, &gate, how);
+        if outcome.is_err() {
             gate.metrics.in_doubt();
         }
-        refuse();
-        Outcome::Answered
-    })
+        outcome
+    };
+    let outcome = match decide(true) {
+        Ok(None) => decide(false),
+        decided => decided,
+    };
+    if let Ok(Some(outcome)) = outcome {
+        return outcome;
+    }
+    // If Envoy did not let us read or change the request, nobody knows what would go on.
+    refuse();
+    Outcome::Answered
 }
 
-/// The request goes on only if this says so.
-fn enforce(plugin: &Plugin, gate: &Gate, may_wait: bool) -> Result<Outcome, HostError> {
+/// How a request may be decided.
+#[derive(Debug, Clone, Copy)]
+struct How {
+    stream: u32,
+    /// Whether it may wait for keys.
+    may_wait: bool,
+    /// Whether keys that another worker got may be taken first.
+    may_catch_up: bool,
+}
+
+/// The request goes on only if this says so. `None` is to be asked again, with keys that have just come.
+fn enforce(plugin: &Plugin, gate: &Gate, how: How) -> Result<Option<Outcome>, HostError> {
     let set = &gate.set;
     let bytes = host::request_headers()?;
     let all = pairs(&bytes).ok_or(HostError)?;
@@ -136,27 +179,61 @@ fn enforce(plugin: &Plugin, gate: &Gate, may_wait: bool) -> Result<Outcome, Host
     let who = authenticate(set, &request, &gate.verifier);
     gate.metrics.cache(gate.verifier.take_counts());
     let decision = decide(set, &request, &who);
-    if matches!(decision.reason, Reason::Token(_)) {
-        match plugin.hope(&who, set, request.now) {
-            Hope::NewKeys if plugin.take_keys() => return Ok(handle(plugin, may_wait)),
-            Hope::Soon if may_wait => return Ok(Outcome::Wait),
-            _ => {}
+    let mut is_unavailable = false;
+    if let Reason::Token(failure) = decision.reason
+        && failure.is_for_lack_of_keys()
+    {
+        if how.may_catch_up && plugin.catch_up(how.stream) {
+            return Ok(None);
         }
+        let hope = if how.may_wait {
+            plugin.hope(&who, gate)
+        } else {
+            Hope::None
+        };
+        if hope == Hope::Soon {
+            return Ok(Some(Outcome::Wait));
+        }
+        is_unavailable = gate.waiting.answers_unavailable
+            && (hope == Hope::NoPlace || failure == TokenFailure::KeysUnavailable);
     }
     gate.metrics.decided(decision.verdict, decision.reason);
     if let Some(reply) = decision.reply(set, &request, &who) {
         if host::logs(LogLevel::Info) {
-            let summary = explain(set, &request, &who).summary;
-            host::log(LogLevel::Info, &format!("{} {}", reply.status, summary));
+            plugin.log(&gate.metrics, || {
+                format!(
+                    "{} {}",
+                    reply.status,
+                    summary(set, &request, &who, decision)
+                )
+            });
         }
-        send(&reply)?;
-        return Ok(Outcome::Answered);
+        if is_unavailable {
+            send_unavailable(&reply)?;
+        } else {
+            send(&reply)?;
+        }
+        return Ok(Some(Outcome::Answered));
     }
     edit(who.edits(), &headers)?;
     if let Some(principal) = who.principal() {
         host::set_filter_state(PRINCIPAL_STATE, principal.as_bytes())?;
     }
-    Ok(Outcome::Forward)
+    if let Ok(Some(other)) = host::property(&[JUDGED_STATE]) {
+        plugin.warn_of_another(&other);
+    }
+    host::set_filter_state(JUDGED_STATE, &plugin.name())?;
+    Ok(Some(Outcome::Forward))
+}
+
+/// The reply where the configuration asks for 503 while keys are missing: the client may come again.
+fn send_unavailable(reply: &LocalReply) -> Result<(), HostError> {
+    host::send_local_response(
+        503,
+        "portcullis_keys_unavailable",
+        &[(b"retry-after", b"1")],
+        reply.body.as_bytes(),
+    )
 }
 
 fn send(reply: &LocalReply) -> Result<(), HostError> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::compile::{Enforcer, KeySetSource, Mesh, Setting, TokenMode, Workload};
+use crate::compile::{Enforcer, KeySetSource, Mesh, Setting, TokenMode, Unselected, Workload};
 use crate::crypto::CacheLimits;
 use crate::diagnostic::{Code, Diagnostic, Location, Severity};
 use crate::resource::{Decoder, Field, Object, Resources};
@@ -27,6 +27,30 @@ pub struct Config {
     pub signature_cache: CacheLimits,
     /// `tokens`
     pub tokens: TokenMode,
+    /// `waiting`
+    pub waiting: WaitingConfig,
+    /// `unselectedPolicies`
+    pub unselected: Unselected,
+    /// `keepTokens`: whether tokens stay in the request, whatever the rules say, for the filters behind.
+    pub keeps_tokens: bool,
+}
+
+/// What becomes of requests whose keys were not fetched yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WaitingConfig {
+    /// How many requests of a worker may wait for keys at a time; 0 lets none wait.
+    pub requests: usize,
+    /// Whether a request that got no keys is answered 503 with `retry-after`, in place of Envoy's 401.
+    pub answers_unavailable: bool,
+}
+
+impl Default for WaitingConfig {
+    fn default() -> Self {
+        Self {
+            requests: 4096,
+            answers_unavailable: false,
+        }
+    }
 }
 
 /// Whose code verifies signatures.
@@ -40,8 +64,9 @@ pub enum Signatures {
 }
 
 impl Config {
-    /// Reads the whole configuration; its own errors are among those of the resources.
-    pub fn read(node: &Node) -> Self {
+    /// Reads the whole configuration; its own errors are among those of the resources. A resource that names no
+    /// namespace is in the workload's, which is in `namespace` where the configuration names none.
+    pub fn read(node: &Node, namespace: Option<&str>) -> Self {
         let mut decoder = Decoder::new(Location::default());
         let mut config = Self::default();
         let root = decoder.root(node);
@@ -56,6 +81,9 @@ impl Config {
                     "signatures",
                     "signatureCache",
                     "tokens",
+                    "waiting",
+                    "unselectedPolicies",
+                    "keepTokens",
                     "extensionProviders",
                 ],
             );
@@ -63,14 +91,27 @@ impl Config {
             if object.field("policies").is_none() {
                 decoder.missing(&object, "policies");
             }
-            config.resources =
-                Resources::read_list(policies.into_iter().map(|field| (field.at, field.node)));
-            config.mesh = mesh(&mut decoder, &object);
             config.workload = workload(&mut decoder, &object);
+            let own = config.workload.as_ref().map(|own| own.namespace.as_str());
+            let policies = policies.into_iter().map(|field| (field.at, field.node));
+            config.resources = Resources::read_list(policies, own.or(namespace));
+            config.mesh = mesh(&mut decoder, &object);
             config.key_sets = key_sets(&mut decoder, &object, &mut config.clusters);
             config.signatures = signatures(&mut decoder, &object);
             config.signature_cache = signature_cache(&mut decoder, &object);
             config.tokens = tokens(&mut decoder, &object).unwrap_or_default();
+            config.waiting = waiting(&mut decoder, &object);
+            config.keeps_tokens = decoder.boolean(&object, "keepTokens").unwrap_or_default();
+            config.unselected = one_of(
+                &mut decoder,
+                &object,
+                "unselectedPolicies",
+                "what to do about policies of other workloads",
+                [
+                    ("refuse", Unselected::Refuse),
+                    ("ignore", Unselected::Ignore),
+                ],
+            );
             if let Some(field) = object.field("extensionProviders")
                 && !matches!(&field.node.value, Value::Sequence(items) if items.is_empty())
             {
@@ -117,6 +158,8 @@ impl Config {
             fetches_keys: true,
             tokens: self.tokens.clone(),
             enforcer: Enforcer::Plugin,
+            unselected: self.unselected,
+            keeps_tokens: self.keeps_tokens,
         }
     }
 }
@@ -203,24 +246,82 @@ pub(crate) fn tokens(decoder: &mut Decoder, object: &Object<'_>) -> Option<Token
     None
 }
 
-fn signatures(decoder: &mut Decoder, object: &Object<'_>) -> Signatures {
-    let Some(text) = decoder.string(object, "signatures") else {
-        return Signatures::default();
-    };
-    match text.text.as_str() {
-        "auto" => Signatures::Auto,
-        "builtIn" => Signatures::BuiltIn,
-        other => {
-            decoder.refuse(
-                Code::UnknownEnumValue,
-                &text.at,
-                &other,
-                "a way to verify signatures",
-                "use auto or builtIn",
-            );
-            Signatures::default()
-        }
+/// The value of a field that knows two words; the first one's if it is absent or neither.
+fn one_of<T>(
+    decoder: &mut Decoder,
+    object: &Object<'_>,
+    key: &str,
+    what: &str,
+    words: [(&str, T); 2],
+) -> T {
+    let [(first, usual), (second, other)] = words;
+    match decoder.string(object, key) {
+        Some(text) if text.text == second => return other,
+        Some(text) if text.text != first => decoder.refuse(
+            Code::UnknownEnumValue,
+            &text.at,
+            &text.text,
+            what,
+            &format!("use {first} or {second}"),
+        ),
+        _ => {}
     }
+    usual
+}
+
+fn signatures(decoder: &mut Decoder, object: &Object<'_>) -> Signatures {
+    one_of(
+        decoder,
+        object,
+        "signatures",
+        "a way to verify signatures",
+        [("auto", Signatures::Auto), ("builtIn", Signatures::BuiltIn)],
+    )
+}
+
+fn waiting(decoder: &mut Decoder, object: &Object<'_>) -> WaitingConfig {
+    let mut waiting = WaitingConfig::default();
+    let Some(object) = decoder.inner(object, "waiting") else {
+        return waiting;
+    };
+    decoder.known_fields(&object, &["requests", "withoutKeys"]);
+    if let Some(number) = whole_number(decoder, &object, "requests", 65_536.0, "0 lets none wait") {
+        waiting.requests = number;
+    }
+    waiting.answers_unavailable = one_of(
+        decoder,
+        &object,
+        "withoutKeys",
+        "an answer to requests whose keys did not come",
+        [("unauthorized", false), ("unavailable", true)],
+    );
+    waiting
+}
+
+/// A whole number from 0 to `most`; `None` if it is absent or refused.
+fn whole_number(
+    decoder: &mut Decoder,
+    object: &Object<'_>,
+    key: &str,
+    most: f64,
+    help: &str,
+) -> Option<usize> {
+    let number = decoder.number(object, key)?;
+    if number.fract() == 0.0 && (0.0..=most).contains(&number) {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "the range is checked"
+        )]
+        return Some(number as usize);
+    }
+    decoder.error(
+        Code::InvalidValue,
+        &object.at().key(key),
+        format!("`{number}` is not a whole number from 0 to {most}"),
+        help,
+    );
+    None
 }
 
 fn signature_cache(decoder: &mut Decoder, object: &Object<'_>) -> CacheLimits {
@@ -233,24 +334,9 @@ fn signature_cache(decoder: &mut Decoder, object: &Object<'_>) -> CacheLimits {
         ("entries", &mut limits.entries, 100_000.0),
         ("bytes", &mut limits.bytes, 64.0 * 1024.0 * 1024.0),
     ] {
-        let Some(number) = decoder.number(&object, key) else {
-            continue;
-        };
-        if number.fract() == 0.0 && (0.0..=most).contains(&number) {
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "the range is checked"
-            )]
-            let number = number as usize;
+        let help = "0 entries turn the cache off";
+        if let Some(number) = whole_number(decoder, &object, key, most, help) {
             *limit = number;
-        } else {
-            decoder.error(
-                Code::InvalidValue,
-                &object.at().key(key),
-                format!("`{number}` is not a whole number from 0 to {most}"),
-                "0 entries turn the cache off",
-            );
         }
     }
     limits
@@ -327,7 +413,7 @@ mod tests {
 
     #[track_caller]
     fn check(json: &str, expected: &[&str]) {
-        let config = Config::read(&from_json(json.as_bytes()).unwrap());
+        let config = Config::read(&from_json(json.as_bytes()).unwrap(), None);
         let found: Vec<String> = config
             .resources
             .diagnostics
@@ -344,7 +430,7 @@ mod tests {
     #[test]
     fn a_plugin_is_told_what_it_cannot_see() {
         let json = r#"{"policies":[{"apiVersion":"security.istio.io/v1","kind":"AuthorizationPolicy","metadata":{"name":"x"},"spec":{"rules":[{"from":[{"source":{"notIpBlocks":["10.0.0.0/8"]}}]}]}}]}"#;
-        let config = Config::read(&from_json(json.as_bytes()).unwrap());
+        let config = Config::read(&from_json(json.as_bytes()).unwrap(), None);
         let compiled = crate::compile(&config.resources, &config.setting(Workload::default()));
         let found: Vec<String> = compiled
             .diagnostics
@@ -367,6 +453,7 @@ mod tests {
         let codes = |policies: &str| -> Vec<&str> {
             let config = Config::read(
                 &from_json(format!("{{\"policies\":[{policies}]}}").as_bytes()).unwrap(),
+                None,
             );
             let compiled = crate::compile(&config.resources, &config.setting(Workload::default()));
             compiled
@@ -387,7 +474,7 @@ mod tests {
     fn tokens_are_read_in_one_of_two_ways() {
         let mode = |tokens: &str| {
             let json = format!(r#"{{"policies":[],"tokens":{tokens}}}"#);
-            let config = Config::read(&from_json(json.as_bytes()).unwrap());
+            let config = Config::read(&from_json(json.as_bytes()).unwrap(), None);
             assert!(config.resources.diagnostics.is_empty(), "{tokens}");
             config.setting(Workload::default()).tokens
         };

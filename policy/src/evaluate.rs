@@ -124,7 +124,13 @@ impl Walk<'_> {
         first
     }
 
-    fn matches<O: Observer>(self, rule: &Rule, action: Action, observer: &mut O) -> bool {
+    /// Whether a rule of that action matches.
+    pub(crate) fn matches<O: Observer>(
+        self,
+        rule: &Rule,
+        action: Action,
+        observer: &mut O,
+    ) -> bool {
         let mut any = |groups: &[Box<[Clause]>], part: fn(usize) -> Part| {
             let mut found = groups.is_empty();
             for (index, group) in groups.iter().enumerate() {

@@ -1,5 +1,4 @@
-//! Key sets that are fetched: where they are, and when to ask for them. The clock, the network and the memory
-//! that workers share are a host's; this module knows the times.
+//! Key sets that are fetched: where they are. A host asks for them.
 
 use crate::policy_set::PolicySet;
 use crate::source::{Node, from_json};
@@ -24,36 +23,6 @@ pub struct Endpoint {
     pub cluster: String,
 }
 
-/// When a key set is asked for next. One record for all workers, so that one of them asks for all; times are
-/// seconds since the epoch.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Schedule {
-    /// Counts the key sets that were fetched; 0 is none yet.
-    pub version: u64,
-    /// When the last one was fetched.
-    pub fetched: u64,
-    /// When to ask next.
-    pub next: u64,
-    /// How often asking failed since.
-    pub failures: u64,
-    /// Until when an unknown key is no reason to ask again.
-    pub early_after: u64,
-}
-
-/// A key set is asked for again after this, like Envoy's own cache.
-const REFRESH: u64 = 300;
-/// So much earlier at most, so that not everybody asks at once.
-const JITTER: u64 = 60;
-/// Nobody else asks for so long, unless the one who asks renews it.
-const LEASE: u64 = 3;
-/// An answer takes so long at most.
-pub const TIMEOUT: u64 = 5;
-/// The longest pause between two failures.
-const MAX_BACK_OFF: u64 = 60;
-/// The shortest time between two early requests for an unknown key.
-const EARLY: u64 = 30;
-/// Keys that cannot be refreshed are used for so long.
-pub const MAX_STALE: u64 = 24 * 3600;
 /// A larger answer is none.
 pub const MAX_BODY: usize = 1024 * 1024;
 
@@ -107,113 +76,6 @@ impl Endpoint {
             },
             cluster: format!("outbound|{port}||{host}"),
         })
-    }
-}
-
-impl Schedule {
-    /// Whether it is time to ask.
-    pub fn is_due(&self, now: u64) -> bool {
-        now >= self.next
-    }
-
-    /// The record while one worker asks, to be renewed until the answer comes: who is gone renews nothing.
-    #[must_use]
-    pub fn asking(self, now: u64) -> Self {
-        Self {
-            next: now + LEASE,
-            ..self
-        }
-    }
-
-    /// The record after a key set came. The one that was there already is no new version, unless workers had
-    /// given it up for its age.
-    #[must_use]
-    pub fn succeeded(self, is_new: bool, now: u64, random: u64) -> Self {
-        let is_version = is_new || self.version == 0 || self.is_stale(now);
-        Self {
-            version: self.version + u64::from(is_version),
-            fetched: now,
-            next: now + REFRESH - random % JITTER,
-            failures: 0,
-            ..self
-        }
-    }
-
-    /// The record after asking failed: the pause doubles, up to a minute.
-    #[must_use]
-    pub fn failed(self, now: u64, random: u64) -> Self {
-        let failures = self.failures.saturating_add(1);
-        let doubled = 1_u64.checked_shl(u32::try_from(failures).unwrap_or(u32::MAX));
-        let pause = doubled.unwrap_or(MAX_BACK_OFF).min(MAX_BACK_OFF);
-        Self {
-            next: now + pause / 2 + random % (pause / 2 + 1),
-            failures,
-            ..self
-        }
-    }
-
-    /// The record when a token names a key that is not in the set; `None` if that was asked lately.
-    pub fn early(self, now: u64) -> Option<Self> {
-        (now >= self.early_after && self.version > 0).then_some(Self {
-            // Somebody may be asking already.
-            next: if self.next > now + LEASE {
-                now
-            } else {
-                self.next
-            },
-            early_after: now + EARLY,
-            ..self
-        })
-    }
-
-    /// Whether the answer to such an early question is still to come.
-    pub fn is_early(&self, now: u64) -> bool {
-        let asked = self.early_after.saturating_sub(EARLY);
-        now < self.early_after && self.fetched < asked && self.next <= now + LEASE
-    }
-
-    /// Whether nobody has cared for the record lately, so that its keys may have been withdrawn since.
-    pub fn is_abandoned(&self, now: u64) -> bool {
-        self.version > 0 && now > self.next.saturating_add(2 * TIMEOUT)
-    }
-
-    /// Whether the keys are too old to be used.
-    pub fn is_stale(&self, now: u64) -> bool {
-        self.version > 0 && now > self.fetched.saturating_add(MAX_STALE)
-    }
-
-    /// Whether the first answer is still to come, so that waiting for it may help.
-    pub fn is_first(&self) -> bool {
-        self.version == 0 && self.failures == 0
-    }
-
-    /// As bytes, for memory that workers share.
-    pub fn to_bytes(self) -> Vec<u8> {
-        [
-            self.version,
-            self.fetched,
-            self.next,
-            self.failures,
-            self.early_after,
-        ]
-        .into_iter()
-        .flat_map(u64::to_le_bytes)
-        .collect()
-    }
-
-    /// Reads them; a record of another shape is none.
-    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        let mut numbers = bytes
-            .chunks_exact(8)
-            .filter_map(|chunk| Some(u64::from_le_bytes(chunk.try_into().ok()?)));
-        let record = Self {
-            version: numbers.next()?,
-            fetched: numbers.next()?,
-            next: numbers.next()?,
-            failures: numbers.next()?,
-            early_after: numbers.next()?,
-        };
-        (bytes.len() == 40).then_some(record)
     }
 }
 
@@ -306,79 +168,5 @@ mod tests {
         for document in [&b"{"[..], b"[]", b"{}", br#"{"jwks_uri":5}"#] {
             assert_eq!(discovered(plain, document), None);
         }
-    }
-
-    #[test]
-    fn pauses_double_up_to_a_minute() {
-        let mut schedule = Schedule::default();
-        assert!(schedule.is_due(1000), "the first time at once");
-        let mut pauses = Vec::new();
-        for _ in 0..70 {
-            schedule = schedule.failed(1000, u64::MAX);
-            pauses.push(schedule.next - 1000);
-            assert!(schedule.next > 1000);
-        }
-        assert!(
-            pauses.iter().all(|pause| *pause <= MAX_BACK_OFF),
-            "{pauses:?}"
-        );
-        assert_eq!(pauses.last(), Some(&pauses[10]));
-        assert!(!schedule.is_first());
-    }
-
-    #[test]
-    fn an_answer_is_good_for_minutes() {
-        let schedule = Schedule::default()
-            .failed(1000, 0)
-            .succeeded(true, 1010, 59);
-        assert_eq!((schedule.version, schedule.failures), (1, 0));
-        assert!(!schedule.is_due(1250) && schedule.is_due(1251));
-        assert!(!schedule.is_stale(1010 + MAX_STALE) && schedule.is_stale(1011 + MAX_STALE));
-    }
-
-    #[test]
-    fn an_unknown_key_asks_early_once() {
-        let schedule = Schedule::default().succeeded(true, 1000, 0);
-        let early = schedule.early(1001).unwrap();
-        assert!(early.is_due(1001) && early.is_early(1001));
-        assert!(!early.succeeded(false, 1002, 0).is_early(1002), "answered");
-        let asking = early.asking(1001);
-        assert_eq!(
-            asking.next,
-            asking.early(1031).unwrap().next.max(asking.next)
-        );
-        assert_eq!(early.early(1030), None);
-        assert!(early.early(1031).is_some());
-        assert_eq!(
-            Schedule::default().early(1000),
-            None,
-            "nothing was fetched yet"
-        );
-    }
-
-    #[test]
-    fn one_worker_asks() {
-        let asking = Schedule::default().asking(1000);
-        assert!(!asking.is_due(1002) && asking.is_due(1003));
-        assert!(!asking.asking(1002).is_due(1004), "renewed");
-    }
-
-    #[test]
-    fn keys_that_nobody_looks_after_are_abandoned() {
-        let schedule = Schedule::default().succeeded(true, 1000, 0);
-        assert!(!schedule.is_abandoned(1310) && schedule.is_abandoned(1311));
-        assert!(!Schedule::default().is_abandoned(1000), "there are none");
-        let same = schedule.succeeded(false, 1300, 0);
-        assert_eq!((same.version, same.fetched), (1, 1300));
-        let back = schedule.succeeded(false, 1001 + MAX_STALE, 0);
-        assert_eq!(back.version, 2, "workers had dropped the keys");
-    }
-
-    #[test]
-    fn the_record_survives_its_bytes() {
-        let schedule = Schedule::default().succeeded(true, 5, 7).failed(6, 1);
-        assert_eq!(Schedule::from_bytes(&schedule.to_bytes()), Some(schedule));
-        assert_eq!(Schedule::from_bytes(b"x"), None);
-        assert_eq!(Schedule::from_bytes(&[0; 48]), None);
     }
 }

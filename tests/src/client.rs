@@ -3,6 +3,7 @@
 //! It writes a PROXY protocol v2 header, so that the proxy sees the addresses a scenario names, and
 //! then exactly the bytes it was given. One exchange per connection.
 
+pub mod crowd;
 mod tls;
 
 use std::io::{self, BufReader, Read, Write};

@@ -154,6 +154,7 @@ fn entry(name: String, path: &Path) -> Result<Entry> {
         fetches_keys: scenario.key_sets.iter().any(|spec| spec.unreachable),
         tokens: scenario.tokens.clone(),
         enforcer: scenario.enforcer,
+        ..Setting::default()
     };
     Ok(Entry {
         name,

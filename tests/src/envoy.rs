@@ -61,6 +61,7 @@ impl Envoy {
             .arg(folder.path().join("admin"))
             .args(["--concurrency", &config.concurrency.max(1).to_string()])
             .args(["--disable-hot-restart", "--log-level", "info"])
+            .envs(config.environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(output.try_clone().context("cannot share a log file")?)
             .stderr(output)

@@ -4,6 +4,7 @@
 pub mod browser;
 pub mod certificates;
 pub mod client;
+pub mod clock;
 pub mod corpus;
 pub mod drivers;
 pub mod envoy;

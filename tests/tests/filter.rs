@@ -3,6 +3,10 @@
 
 #[path = "filter/connections.rs"]
 mod connections;
+#[path = "filter/crowds.rs"]
+mod crowds;
+#[path = "filter/handover.rs"]
+mod handover;
 #[path = "filter/hostile.rs"]
 mod hostile;
 #[path = "filter/http2.rs"]
@@ -11,6 +15,8 @@ mod http2;
 mod keys;
 #[path = "filter/logs.rs"]
 mod logs;
+#[path = "filter/neighbours.rs"]
+mod neighbours;
 #[path = "filter/operation.rs"]
 mod operation;
 #[path = "filter/wire.rs"]

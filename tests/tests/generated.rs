@@ -178,7 +178,7 @@ fn manifests_configure_what_the_scenarios_test() {
             } else {
                 spec.get("wasm").unwrap()
             };
-            let config = Config::read(wasm.get("pluginConfig").unwrap());
+            let config = Config::read(wasm.get("pluginConfig").unwrap(), None);
             let compiled = compile(
                 &config.resources,
                 &config.setting(entry.setting.workload.clone()),

@@ -141,38 +141,40 @@ fn chromium(runner: &Runner) -> Result<PathBuf> {
         chosen.or_else(|| names.into_iter().find_map(find))
     };
     if locate().is_none() {
-        let by_hand = "the page tests need Chromium; install the package chromium, or set CHROMIUM";
-        ensure!(find("apt-get").is_some(), "{by_hand}");
-        let root = runner.output("id", &["-u"]).is_some_and(|id| id == "0");
-        if !root && runner.output("sudo", &["-n", "true"]).is_none() {
-            bail!("{by_hand}");
-        }
-        for arguments in [
-            &["update"][..],
-            &[
-                "install",
-                "--yes",
-                "--no-install-recommends",
-                "chromium",
-                "fonts-dejavu-core",
-            ],
-        ] {
-            let mut command = runner.command(if root { "apt-get" } else { "sudo" });
-            if !root {
-                command.args(["-n", "apt-get"]);
-            }
-            runner.run(
-                command
-                    .arg("-q")
-                    .args(arguments)
-                    .env("DEBIAN_FRONTEND", "noninteractive"),
-            )?;
-        }
+        let packages = ["chromium", "fonts-dejavu-core"];
+        debian_packages(
+            runner,
+            &packages,
+            "the page tests need Chromium; install the package chromium, or set CHROMIUM",
+        )?;
     }
     let found =
         locate().context("apt-get installed chromium, but there is no chromium on the path")?;
     present("Chromium", &found.display().to_string());
     Ok(found)
+}
+
+/// Installs packages of Debian's; `by_hand` says what to do where that is not possible.
+fn debian_packages(runner: &Runner, packages: &[&str], by_hand: &'static str) -> Result<()> {
+    ensure!(find("apt-get").is_some(), "{by_hand}");
+    let root = runner.output("id", &["-u"]).is_some_and(|id| id == "0");
+    if !root && runner.output("sudo", &["-n", "true"]).is_none() {
+        bail!("{by_hand}");
+    }
+    let install = ["install", "--yes", "--no-install-recommends"];
+    for arguments in [vec!["update"], [&install, packages].concat()] {
+        let mut command = runner.command(if root { "apt-get" } else { "sudo" });
+        if !root {
+            command.args(["-n", "apt-get"]);
+        }
+        runner.run(
+            command
+                .arg("-q")
+                .args(arguments)
+                .env("DEBIAN_FRONTEND", "noninteractive"),
+        )?;
+    }
+    Ok(())
 }
 
 fn present(what: &str, detail: &str) {

@@ -133,6 +133,11 @@ impl TokenFailure {
         }
     }
 
+    /// Whether newer keys could change it.
+    pub fn is_for_lack_of_keys(self) -> bool {
+        matches!(self, Self::KeysUnavailable | Self::NoMatchingKey)
+    }
+
     /// The status of the reply.
     pub fn status(self) -> u16 {
         if self == Self::AudienceNotAllowed {

@@ -173,7 +173,9 @@ pub(super) fn providers(resources: &[&RequestAuthentication], setting: &Setting)
             });
             let location = location(rule, setting);
             if keys.is_some() || location.is_some() {
-                providers.push(provider(resource, rule, keys.map(Arc::new), location));
+                let mut provider = provider(resource, rule, keys.map(Arc::new), location);
+                provider.forward |= setting.keeps_tokens;
+                providers.push(provider);
             }
         }
     }

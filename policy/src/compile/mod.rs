@@ -99,6 +99,20 @@ pub struct Setting {
     pub tokens: TokenMode,
     /// Who is to enforce the policies.
     pub enforcer: Enforcer,
+    /// What to say of a policy that is for another workload.
+    pub unselected: Unselected,
+    /// Whether tokens stay in the request, whatever the rules say.
+    pub keeps_tokens: bool,
+}
+
+/// What to do about policies that are for other workloads.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Unselected {
+    /// Leave them aside: workloads share one text.
+    #[default]
+    Ignore,
+    /// Refuse them: they were put where only this workload reads them.
+    Refuse,
 }
 
 /// Who enforces policies.

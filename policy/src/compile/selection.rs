@@ -1,6 +1,6 @@
 //! Which resources are for the workload.
 
-use super::{Diagnostics, Setting};
+use super::{Diagnostics, Setting, Unselected};
 use crate::diagnostic::{Code, Severity};
 use crate::resource::{Resource, Resources, Scope};
 
@@ -45,7 +45,9 @@ pub(super) fn report(
     setting: &Setting,
     diagnostics: &mut Diagnostics,
 ) {
-    let severity = if selected.contains(&true) {
+    let usual = if setting.unselected == Unselected::Refuse {
+        Severity::Error
+    } else if selected.contains(&true) {
         Severity::Info
     } else {
         Severity::Warning
@@ -57,41 +59,52 @@ pub(super) fn report(
         let metadata = resource.metadata();
         let scope = resource.scope();
         let root = metadata.at.path.clone();
-        let (path, message) =
-            if matches!(resource, Resource::PeerAuthentication(_)) && setting.workload.is_gateway {
-                (
-                    root.key("kind"),
-                    "a gateway's servers set their own TLS".to_owned(),
-                )
-            } else if !scope.target_refs.is_empty() {
-                (
-                    root.key("spec"),
-                    "the workload is not the gateway that this policy targets".to_owned(),
-                )
-            } else if let Some((key, value)) = missing_label(scope, setting)
-                && (metadata.id.namespace == setting.workload.namespace
-                    || metadata.id.namespace == setting.mesh.root_namespace)
-            {
-                (
-                    root.key("spec").key("selector").key("matchLabels").key(key),
-                    format!("the workload has no label `{key}: {value}`, so this is not for it"),
-                )
-            } else {
-                (
-                    root.key("metadata").key("namespace"),
-                    format!(
-                        "this is for namespace `{}`, and the workload is in `{}`",
-                        metadata.id.namespace, setting.workload.namespace
-                    ),
-                )
-            };
+        let is_for_sidecars =
+            matches!(resource, Resource::PeerAuthentication(_)) && setting.workload.is_gateway;
+        // A gateway's namespace may have them for its other workloads.
+        let severity = if is_for_sidecars && usual == Severity::Error {
+            Severity::Warning
+        } else {
+            usual
+        };
+        let (path, message) = if is_for_sidecars {
+            (
+                root.key("kind"),
+                "a gateway's servers set their own TLS".to_owned(),
+            )
+        } else if !scope.target_refs.is_empty() {
+            (
+                root.key("spec"),
+                "the workload is not the gateway that this policy targets".to_owned(),
+            )
+        } else if let Some((key, value)) = missing_label(scope, setting)
+            && (metadata.id.namespace == setting.workload.namespace
+                || metadata.id.namespace == setting.mesh.root_namespace)
+        {
+            (
+                root.key("spec").key("selector").key("matchLabels").key(key),
+                format!("the workload has no label `{key}: {value}`, so this is not for it"),
+            )
+        } else {
+            (
+                root.key("metadata").key("namespace"),
+                format!(
+                    "this is for namespace `{}`, and the workload is in `{}`",
+                    metadata.id.namespace, setting.workload.namespace
+                ),
+            )
+        };
         diagnostics.push(
             resource,
             Code::PolicyNotSelected,
             severity,
             &path,
             message,
-            "change the workload's namespace or labels, or the policy",
+            if severity == Severity::Error {
+                "remove it from this plugin, change it, or set `unselectedPolicies: ignore` where workloads share one configuration"
+            } else {
+                "change the workload's namespace or labels, or the policy"
+            },
         );
     }
 }

@@ -80,6 +80,11 @@ impl<V> CachedVerifier<V> {
         }
     }
 
+    /// Forgets everything.
+    pub fn clear(&self) {
+        *self.state.borrow_mut() = State::default();
+    }
+
     /// Whether signatures of the key are remembered. An HMAC costs no more than looking it up.
     fn takes(&self, key: &PublicKey) -> bool {
         self.limits.entries > 0 && !matches!(key, PublicKey::Hmac(_))

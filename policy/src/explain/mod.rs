@@ -14,7 +14,7 @@ use crate::diagnostic::Location;
 use crate::evaluate::{Observer, Part, Walk, evaluate};
 use crate::policy_set::{Clause, PolicySet, RuleId};
 use crate::request::{Attribute, Request, Tls, View};
-use crate::resource::MutualTlsMode;
+use crate::resource::{Action, MutualTlsMode};
 
 /// A decision and how it came about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,6 +101,17 @@ pub struct Condition {
     pub(crate) part: Part,
 }
 
+impl Stage {
+    /// Whether it is where rules of the action are looked at.
+    fn is_of(self, action: Action) -> bool {
+        match action {
+            Action::Allow => self == Self::Allow,
+            Action::Deny => self == Self::Deny,
+            Action::Audit => self == Self::Audit,
+        }
+    }
+}
+
 impl Outcome {
     fn of(matched: bool) -> Self {
         if matched { Self::Pass } else { Self::Fail }
@@ -109,20 +120,7 @@ impl Outcome {
 
 /// Decides as [`crate::decide`] does, and tells how.
 pub fn explain(set: &PolicySet, request: &Request<'_>, who: &Authenticated) -> Explanation {
-    let view = View {
-        request,
-        edits: &who.edits,
-    };
-    let mut trace = Trace {
-        set,
-        walk: Walk {
-            view,
-            payload: who.payload.as_ref(),
-            certificate: who.certificate.as_ref(),
-        },
-        rules: Vec::new(),
-        conditions: Vec::new(),
-    };
+    let mut trace = Trace::new(set, request, who);
     let decision = evaluate(set, request, who, &mut trace);
     let mut steps: Vec<Step> = certificates::step(set, who).into_iter().collect();
     steps.push(tokens::step(set, who, request.now));
@@ -138,7 +136,7 @@ pub fn explain(set: &PolicySet, request: &Request<'_>, who: &Authenticated) -> E
         (Stage::Allow, &set.allow),
     ] {
         if stage != Stage::Audit || !ids.is_empty() {
-            let rules = trace.rules.iter().filter(|rule| ids.contains(&rule.id));
+            let rules = trace.rules.iter().filter(|rule| stage.is_of(rule.action));
             steps.push(stage_step(stage, set, decision, not_reached, rules));
         }
     }
@@ -151,9 +149,43 @@ pub fn explain(set: &PolicySet, request: &Request<'_>, who: &Authenticated) -> E
     }
 }
 
+/// How many ALLOW rules [`summary`] looks at for the closest one.
+const SUMMARISED: usize = 32;
+
+/// The sentence of [`Explanation::summary`] for a decision that was made, at a cost that the number of rules does not
+/// change: of many ALLOW rules of which none matched, the closest of the first [`SUMMARISED`].
+pub fn summary(
+    set: &PolicySet,
+    request: &Request<'_>,
+    who: &Authenticated,
+    decision: Decision,
+) -> String {
+    let mut trace = Trace::new(set, request, who);
+    let ids = match decision.reason {
+        Reason::MatchedDeny(id) | Reason::MatchedAllow(id) => vec![id],
+        Reason::NoAllowMatched => set.allow.iter().copied().take(SUMMARISED).collect(),
+        _ => Vec::new(),
+    };
+    for id in ids {
+        let action = set.policy(id).map(|policy| policy.action);
+        if let Some((rule, action)) = set.rule(id).zip(action) {
+            let walk = trace.walk;
+            let matched = walk.matches(rule, action, &mut trace);
+            trace.rule(id, matched);
+        }
+    }
+    let (summary, _) = conclusion(set, request, who, decision, &trace.rules);
+    if decision.reason == Reason::NoAllowMatched && set.allow.len() > SUMMARISED {
+        format!("{summary} (of the first {SUMMARISED} rules)")
+    } else {
+        summary
+    }
+}
+
 /// What was seen of one rule.
 struct RuleTrace {
     id: RuleId,
+    action: Action,
     matched: bool,
     title: String,
     at: Location,
@@ -166,6 +198,25 @@ struct Trace<'a> {
     rules: Vec<RuleTrace>,
     /// Of the rule that is being looked at.
     conditions: Vec<Condition>,
+}
+
+impl<'a> Trace<'a> {
+    fn new(set: &'a PolicySet, request: &'a Request<'a>, who: &'a Authenticated) -> Self {
+        let view = View {
+            request,
+            edits: &who.edits,
+        };
+        Self {
+            set,
+            walk: Walk {
+                view,
+                payload: who.payload.as_ref(),
+                certificate: who.certificate.as_ref(),
+            },
+            rules: Vec::new(),
+            conditions: Vec::new(),
+        }
+    }
 }
 
 impl Observer for Trace<'_> {
@@ -199,6 +250,7 @@ impl Observer for Trace<'_> {
         let title = name.map_or_else(String::new, |id| format!("{}/{}", id.namespace, id.name));
         self.rules.push(RuleTrace {
             id,
+            action: policy.action,
             matched,
             title: format!("rule {index} of {title}"),
             at: Location {
@@ -343,7 +395,7 @@ fn conclusion(
             decided_by(id).map(|rule| rule.at.clone()),
         ),
         Reason::NoAllowMatched => {
-            let closest = miss::closest(rules.iter().filter(|rule| set.allow.contains(&rule.id)));
+            let closest = miss::closest(rules.iter().filter(|rule| rule.action == Action::Allow));
             match closest {
                 Some((rule, missing)) => (
                     format!(
@@ -360,7 +412,7 @@ fn conclusion(
                     "an ALLOW policy without rules denies every request".into(),
                     set.policies
                         .iter()
-                        .find(|policy| policy.action == crate::resource::Action::Allow)
+                        .find(|policy| policy.action == Action::Allow)
                         .map(|policy| Location {
                             path: policy.at.path.key("spec"),
                             ..policy.at.clone()

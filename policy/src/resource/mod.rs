@@ -48,6 +48,9 @@ pub struct Resources {
     pub diagnostics: Vec<Diagnostic>,
 }
 
+/// The namespace of a resource that names none, as `kubectl` has it.
+const DEFAULT_NAMESPACE: &str = "default";
+
 /// Kinds of the API groups that we read which decide about requests, and which we do not enforce yet.
 const NOT_ENFORCED: &[(&str, &str)] = &[
     ("authentication.istio.io", "Policy"),
@@ -70,23 +73,33 @@ impl Resources {
     pub fn read(documents: &[Node]) -> Self {
         let mut resources = Self::default();
         for (index, document) in documents.iter().enumerate() {
-            resources.read_one(Some(index), document, &FieldPath::root());
+            resources.read_one(Some(index), document, &FieldPath::root(), DEFAULT_NAMESPACE);
         }
         resources.refuse_twins();
         resources
     }
 
-    /// Reads the items of a list that stands at `path` of a configuration.
-    pub(crate) fn read_list<'n>(items: impl IntoIterator<Item = (FieldPath, &'n Node)>) -> Self {
+    /// Reads the items of a list that stands at `path` of a configuration. One that names no namespace is in
+    /// `namespace`, or in `default`.
+    pub(crate) fn read_list<'n>(
+        items: impl IntoIterator<Item = (FieldPath, &'n Node)>,
+        namespace: Option<&str>,
+    ) -> Self {
         let mut resources = Self::default();
         for (path, node) in items {
-            resources.read_one(None, node, &path);
+            resources.read_one(None, node, &path, namespace.unwrap_or(DEFAULT_NAMESPACE));
         }
         resources.refuse_twins();
         resources
     }
 
-    fn read_one(&mut self, document: Option<usize>, node: &Node, path: &FieldPath) {
+    fn read_one(
+        &mut self,
+        document: Option<usize>,
+        node: &Node,
+        path: &FieldPath,
+        namespace: &str,
+    ) {
         let text = |key: &str| node.get(key).and_then(Node::as_str);
         if text("kind").is_some_and(|kind| kind == "List")
             && let Some(crate::source::Value::Sequence(list)) =
@@ -94,7 +107,7 @@ impl Resources {
         {
             let items = path.key("items");
             for (index, item) in list.iter().enumerate() {
-                self.read_one(document, item, &items.index(index));
+                self.read_one(document, item, &items.index(index), namespace);
             }
             return;
         }
@@ -103,10 +116,17 @@ impl Resources {
             resource: None,
             path: path.clone(),
         });
-        if let Some(resource) = read_resource(&mut decoder, node) {
+        if let Some(resource) = read_resource(&mut decoder, node, namespace) {
             self.items.push(resource);
         }
         self.diagnostics.append(&mut decoder.into_diagnostics());
+    }
+
+    /// The first resource that selects workloads by labels.
+    pub fn selects_by_labels(&self) -> Option<&ResourceId> {
+        let mut items = self.items.iter();
+        let first = items.find(|resource| !resource.scope().match_labels.is_empty())?;
+        Some(&first.metadata().id)
     }
 
     /// Kubernetes has one object of a kind, namespace and name.
@@ -160,7 +180,7 @@ impl Resource {
     }
 }
 
-fn read_resource(decoder: &mut Decoder, node: &Node) -> Option<Resource> {
+fn read_resource(decoder: &mut Decoder, node: &Node, namespace: &str) -> Option<Resource> {
     let root = decoder.root(node);
     let object = decoder.object(&root)?;
     let kind = decoder.required_string(&object, "kind")?;
@@ -178,7 +198,7 @@ fn read_resource(decoder: &mut Decoder, node: &Node) -> Option<Resource> {
         .to_owned();
     decoder.name_resource(ResourceId {
         kind: kind.text.clone(),
-        namespace: name_in(node, "namespace").unwrap_or("default").to_owned(),
+        namespace: name_in(node, "namespace").unwrap_or(namespace).to_owned(),
         name: name_in(node, "name").unwrap_or_default().to_owned(),
     });
     if NOT_ENFORCED.contains(&(group.as_str(), kind.text.as_str())) {

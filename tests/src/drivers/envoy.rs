@@ -215,8 +215,11 @@ pub fn plugin_config(entry: &Entry) -> Value {
         .iter()
         .map(|source| json!({ "uri": source.uri, "jwks": source.jwks }))
         .collect();
+    let mut policies = entry.policies_json().unwrap_or_default();
+    policies.iter_mut().for_each(in_default_namespace);
     json!({
-        "policies": entry.policies_json().unwrap_or_default(),
+        "policies": policies,
+        "unselectedPolicies": "ignore",
         "mesh": {
             "rootNamespace": setting.mesh.root_namespace,
             "trustDomain": setting.mesh.trust_domain,
@@ -235,6 +238,19 @@ pub fn plugin_config(entry: &Entry) -> Value {
             TokenMode::Strict { token_type } => json!({ "mode": "strict", "typ": token_type }),
         },
     })
+}
+
+/// A scenario's resource that names no namespace is in `default`, as in a cluster; one in a plugin's configuration
+/// would be in the workload's.
+fn in_default_namespace(resource: &mut Value) {
+    if resource["kind"] == "List" {
+        let items = resource["items"].as_array_mut();
+        items.into_iter().flatten().for_each(in_default_namespace);
+    } else if let Some(metadata) = resource.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata
+            .entry("namespace")
+            .or_insert_with(|| "default".into());
+    }
 }
 
 /// The HTTP filter that runs a module with a configuration, as a WasmPlugin becomes it.

@@ -1,5 +1,6 @@
 //! The bootstrap configuration, as close to what Istio gives its proxies as the tests need.
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 
 use serde_json::{Map, Value, json};
@@ -20,6 +21,8 @@ pub struct Config {
     pub node_metadata: Value,
     /// Worker threads; 0 counts as 1.
     pub concurrency: u32,
+    /// Variables of the process.
+    pub environment: Vec<(String, OsString)>,
 }
 
 /// A listener on a free port of 127.0.0.1. It expects a PROXY protocol header.
@@ -66,6 +69,7 @@ impl Config {
             clusters: Vec::new(),
             node_metadata: json!({}),
             concurrency: 1,
+            environment: Vec::new(),
         }
     }
 

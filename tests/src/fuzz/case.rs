@@ -129,6 +129,7 @@ impl Case {
                 fetches_keys: false,
                 tokens: scenario.tokens.clone(),
                 enforcer: Enforcer::Core,
+                ..Setting::default()
             },
             scenario,
         })

@@ -1,49 +1,51 @@
 //! Key sets from a server behind a real cluster, with two workers: late, slow, broken, rotated.
 
+use portcullis_tests::client::crowd::over_http1;
+use portcullis_tests::clock::Clock;
 use portcullis_tests::envoy::cluster;
 
 use crate::*;
 
-const URI: &str = "http://idp.example/keys";
+pub(crate) const URI: &str = "http://idp.example/keys";
 /// The same, over TLS as far as the filter can tell: the cluster decides.
 const SECURE_URI: &str = "https://idp.example/keys";
 
 /// What the key server answers, to be changed while Envoy runs, and how often it was asked.
 #[derive(Clone)]
-struct Keys {
+pub(crate) struct Keys {
     answer: Arc<Mutex<Answer>>,
     asked: Arc<AtomicU64>,
 }
 
 #[derive(Clone)]
-enum Answer {
+pub(crate) enum Answer {
     Body(u16, Vec<u8>),
     Slow(Duration, Vec<u8>),
     /// An issuer's document, and the keys that it leads to.
     Discovery(&'static str, Vec<u8>),
 }
 
-fn good(names: &[&str]) -> Answer {
+pub(crate) fn good(names: &[&str]) -> Answer {
     Answer::Body(200, public_jwks(names).unwrap().into_bytes())
 }
 
 impl Keys {
-    fn new(answer: Answer) -> Self {
+    pub(crate) fn new(answer: Answer) -> Self {
         Self {
             answer: Arc::new(Mutex::new(answer)),
             asked: Arc::default(),
         }
     }
 
-    fn set(&self, answer: Answer) {
+    pub(crate) fn set(&self, answer: Answer) {
         *self.answer.lock().unwrap() = answer;
     }
 
-    fn asked(&self) -> u64 {
+    pub(crate) fn asked(&self) -> u64 {
         self.asked.load(Ordering::SeqCst)
     }
 
-    fn serve(&self, port: u16) -> Server {
+    pub(crate) fn serve(&self, port: u16) -> Server {
         let keys = self.clone();
         Server::start(port, move |request| {
             keys.asked.fetch_add(1, Ordering::SeqCst);
@@ -80,6 +82,21 @@ impl Keys {
 
 /// An Envoy with two workers whose rule fetches its keys from a server on `port`.
 fn envoy(upstream: &Server, port: u16, rule: &Value) -> Envoy {
+    Envoy::start(&config(upstream, port, rule)).unwrap()
+}
+
+fn config(upstream: &Server, port: u16, rule: &Value) -> Config {
+    let listener = Listener::new("gate", vec![plugin(&fetching(rule))]);
+    let mut config = Config::new(upstream.address(), vec![listener]);
+    config.concurrency = 2;
+    config
+        .clusters
+        .push(cluster("idp", SocketAddr::from(([127, 0, 0, 1], port))));
+    config
+}
+
+/// A configuration with a rule whose keys come through the cluster `idp`.
+fn fetching(rule: &Value) -> String {
     let mut rule = rule.clone();
     rule["issuer"] = ISSUER.into();
     let uris = [
@@ -87,25 +104,19 @@ fn envoy(upstream: &Server, port: u16, rule: &Value) -> Envoy {
         SECURE_URI,
         "https://issuer.example/.well-known/openid-configuration",
     ];
-    let settings = json!({
+    json!({
         "policies": [resource("RequestAuthentication", "tokens", &json!({ "jwtRules": [rule] }))],
         "workload": { "namespace": "default" },
         "jwks": uris.map(|uri| json!({ "uri": uri, "cluster": "idp" })),
-    });
-    let listener = Listener::new("gate", vec![plugin(&settings.to_string())]);
-    let mut config = Config::new(upstream.address(), vec![listener]);
-    config.concurrency = 2;
-    config
-        .clusters
-        .push(cluster("idp", SocketAddr::from(([127, 0, 0, 1], port))));
-    Envoy::start(&config).unwrap()
+    })
+    .to_string()
 }
 
 fn by_uri() -> Value {
     json!({ "jwksUri": URI })
 }
 
-fn signed_with(key: &str) -> Exchange {
+pub(crate) fn signed_with(key: &str) -> Exchange {
     let order = Order {
         key,
         key_id: Some(key),
@@ -126,7 +137,7 @@ fn free_port() -> u16 {
     listener.local_addr().unwrap().port()
 }
 
-const FETCH_FAILED: &str = "Jwks remote fetch is failed";
+pub(crate) const FETCH_FAILED: &str = "Jwks remote fetch is failed";
 
 #[test]
 fn keys_are_fetched_once_for_all_workers_and_the_first_request_waits() {
@@ -270,6 +281,162 @@ fn a_rotated_set_is_fetched_when_a_token_names_a_new_key() {
         "unknown keys ask once in half a minute"
     );
     assert_sound(&envoy);
+}
+
+/// Many tokens of the new key at once, right after the old keys came.
+#[test]
+fn a_rotation_right_after_a_fetch_refuses_no_good_token() {
+    let upstream = echo().unwrap();
+    for workers in [1, 2] {
+        let keys = Keys::new(good(&["ec-1"]));
+        let server = keys.serve(0);
+        let mut config = config(&upstream, server.address().port(), &by_uri());
+        config.concurrency = workers;
+        let envoy = Envoy::start(&config).unwrap();
+        eventually("the first keys", || keys.asked() == 1);
+        keys.set(good(&["rsa-1"]));
+        let address = envoy.address("gate").unwrap();
+        let answers = over_http1(address, &vec![signed_with("rsa-1"); 250]).unwrap();
+        let refused = answers.iter().filter(|(status, _)| *status != 200).count();
+        assert_eq!(refused, 0, "{workers} workers");
+        assert!(keys.asked() <= 3, "asked {} times", keys.asked());
+        assert_sound(&envoy);
+    }
+}
+
+#[test]
+fn a_clock_that_was_ahead_delays_no_key() {
+    let upstream = echo().unwrap();
+    let clock = Clock::off_by(2 * 86_400).unwrap();
+    let keys = Keys::new(good(&["ec-1"]));
+    let server = keys.serve(0);
+    let mut config = config(&upstream, server.address().port(), &by_uri());
+    config.environment = clock.environment();
+    let envoy = Envoy::start(&config).unwrap();
+    check(&envoy, &signed_with("ec-1"), 200);
+    // The clock is really ahead: what expires tomorrow has expired.
+    let order = Order {
+        key: "ec-1",
+        key_id: Some("ec-1"),
+        claims: &json!({ "iss": ISSUER, "exp": real_now() + 86_400 }).to_string(),
+        now: real_now(),
+    };
+    let tomorrow = bearer(&mint(&order).unwrap());
+    let tomorrow = with("/", &[("authorization", &tomorrow)]);
+    check(&envoy, &tomorrow, 401);
+    // An unknown key asks early, for the last time in half a minute, or in two days by that clock.
+    check(&envoy, &signed_with("rsa-1"), 401);
+    clock.set(0).unwrap();
+    eventually("the clock", || status(&envoy, &tomorrow) == 200);
+    keys.set(good(&["rsa-1"]));
+    std::thread::sleep(Duration::from_secs(31));
+    check(&envoy, &signed_with("rsa-1"), 200);
+    eventually("the end of the old key", || {
+        (0..10).all(|_| status(&envoy, &signed_with("ec-1")) == 401)
+    });
+    assert_sound(&envoy);
+}
+
+/// One client's rubbish takes no place from another's tokens.
+#[test]
+fn rubbish_of_one_client_makes_no_other_client_go() {
+    let upstream = echo().unwrap();
+    let body = public_jwks(&["ec-1"]).unwrap().into_bytes();
+    let keys = Keys::new(Answer::Slow(Duration::from_secs(3), body));
+    let server = keys.serve(0);
+    for without_keys in ["unauthorized", "unavailable"] {
+        let mut settings: Value = serde_json::from_str(&fetching(&by_uri())).unwrap();
+        settings["waiting"] = json!({ "requests": 300, "withoutKeys": without_keys });
+        let listener = Listener::new("gate", vec![plugin(&settings.to_string())]);
+        let mut config = Config::new(upstream.address(), vec![listener]);
+        config.clusters.push(cluster("idp", server.address()));
+        let envoy = Envoy::start(&config).unwrap();
+        let address = envoy.address("gate").unwrap();
+        let from = |host: u8, exchange: Exchange| Exchange {
+            source: SocketAddr::from(([127, 0, 0, host], 40_000)),
+            ..exchange
+        };
+        let mut rubbish = signed_with("ec-1");
+        rubbish.headers[0].1.extend_from_slice(b"AAAA");
+        let rubbish = from(9, rubbish);
+        let refused = if without_keys == "unavailable" {
+            503
+        } else {
+            401
+        };
+        std::thread::scope(|scope| {
+            let flood = scope.spawn(|| over_http1(address, &vec![rubbish.clone(); 1000]).unwrap());
+            let waiting = "wasmcustom.portcullis_requests_waiting";
+            eventually("the flood", || envoy.stat(waiting).unwrap() >= 300);
+            let good = over_http1(address, &vec![from(1, signed_with("ec-1")); 100]).unwrap();
+            let wrong: Vec<_> = good.iter().filter(|(status, _)| *status != 200).collect();
+            assert!(wrong.is_empty(), "{} of 100: {:?}", wrong.len(), wrong[0]);
+            let flood = flood.join().unwrap();
+            let statuses: BTreeSet<u16> = flood.iter().map(|(status, _)| *status).collect();
+            assert_eq!(statuses, BTreeSet::from([401, refused]));
+            assert!(
+                flood
+                    .iter()
+                    .filter(|(status, _)| *status == refused)
+                    .count()
+                    >= 700
+            );
+        });
+        let stat = |name: &str| {
+            envoy
+                .stat(&format!("wasmcustom.portcullis_{name}"))
+                .unwrap()
+        };
+        assert!(stat("requests_refused_for_lack_of_places_total") >= 600);
+        assert!(stat("requests_waited_total") >= 400);
+        assert_eq!(stat("requests_waiting"), 0);
+        assert_sound(&envoy);
+    }
+}
+
+/// An answer may come while Envoy is still inside the call that asked, so that hundreds of them would nest.
+#[test]
+fn many_key_sets_that_fail_at_once_stop_no_worker() {
+    let upstream = echo().unwrap();
+    let uris: Vec<String> = (0..600)
+        .map(|number| format!("http://idp-{number}.example/keys"))
+        .collect();
+    let rules: Vec<Value> = uris
+        .iter()
+        .map(|uri| json!({ "issuer": uri, "jwksUri": uri }))
+        .collect();
+    for cluster_name in ["idp", "nowhere"] {
+        let jwks: Vec<Value> = uris
+            .iter()
+            .map(|uri| json!({ "uri": uri, "cluster": cluster_name }))
+            .collect();
+        let settings = json!({
+            "policies": [resource("RequestAuthentication", "tokens", &json!({ "jwtRules": rules }))],
+            "workload": { "namespace": "default" },
+            "jwks": jwks,
+        });
+        let listener = Listener::new("gate", vec![plugin(&settings.to_string())]);
+        let mut config = Config::new(upstream.address(), vec![listener]);
+        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        config.clusters.push(cluster("idp", address));
+        // Requests beyond the first are answered at once: the circuit is open.
+        config.clusters[0]["circuit_breakers"] = json!({ "thresholds": [
+            { "max_connections": 1, "max_pending_requests": 1, "max_requests": 1 },
+        ] });
+        let envoy = Envoy::start(&config).unwrap();
+        for _ in 0..10 {
+            check(&envoy, &get("/"), 200);
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        assert!(
+            envoy
+                .stat("wasmcustom.portcullis_key_set_fetch_failures_total")
+                .unwrap()
+                >= 600,
+            "{cluster_name}"
+        );
+        assert_sound(&envoy);
+    }
 }
 
 #[test]

@@ -253,7 +253,7 @@ fn the_workload_comes_from_the_proxys_node() {
         let mut policy = paths("gate", "DENY", &["/x"]);
         policy["metadata"]["namespace"] = namespace.into();
         policy["spec"]["selector"] = json!({ "matchLabels": { "app": app } });
-        plugin(&json!({ "policies": [policy] }).to_string())
+        plugin(&json!({ "policies": [policy], "unselectedPolicies": "ignore" }).to_string())
     };
     let named = json!({
         "policies": [paths("gate", "DENY", &["/x"])],
@@ -281,12 +281,75 @@ fn the_workload_comes_from_the_proxys_node() {
 
     config.node_metadata = json!({ "NAMESPACE": "foo" });
     config.listeners.truncate(1);
+    let error = Envoy::start(&config).unwrap_err().to_string();
+    let line = "portcullis: error[missing-field]: workload: AuthorizationPolicy foo/gate selects workloads by labels, and the proxy's node metadata has no LABELS; give `workload.labels`";
+    assert!(error.contains(line), "{error}");
+}
+
+#[test]
+fn a_policy_without_a_namespace_is_for_the_proxys_own() {
+    let upstream = echo().unwrap();
+    let mut gate = paths("gate", "DENY", &["/x"]);
+    gate["metadata"]
+        .as_object_mut()
+        .unwrap()
+        .remove("namespace");
+    let listener = |name: &str, more: Value| {
+        let mut settings = json!({ "policies": [gate] });
+        settings["workload"] = more;
+        Listener::new(name, vec![plugin(&settings.to_string())])
+    };
+    let listeners = vec![
+        listener("by-node", Value::Null),
+        listener("by-setting", json!({ "namespace": "bar" })),
+    ];
+    let mut config = Config::new(upstream.address(), listeners);
+    config.node_metadata = json!({ "NAMESPACE": "foo", "LABELS": {} });
     let envoy = Envoy::start(&config).unwrap();
-    assert_eq!(
-        envoy.send("same", &get("/x")).unwrap().status,
-        200,
-        "no labels, no match"
-    );
+    for listener in ["by-node", "by-setting"] {
+        let status = |path: &str| envoy.send(listener, &get(path)).unwrap().status;
+        assert_eq!((status("/x"), status("/y")), (403, 200), "{listener}");
+    }
+    assert_sound(&envoy);
+}
+
+/// Left out with a line in the log, such a policy would open what it was to close.
+#[test]
+fn a_policy_for_nobody_is_refused_unless_the_configuration_is_shared() {
+    let unused = SocketAddr::from(([127, 0, 0, 1], 1));
+    let start = |policy: &Value, more: Value| {
+        let mut settings = more;
+        settings["policies"] = json!([policy]);
+        let listener = Listener::new("gate", vec![plugin(&settings.to_string())]);
+        let mut config = Config::new(unused, vec![listener]);
+        config.node_metadata = json!({ "NAMESPACE": "foo", "LABELS": { "app": "httpbin" } });
+        Envoy::start(&config)
+    };
+    let shut = || paths("shut", "DENY", &["/x"]);
+    let mut elsewhere = shut();
+    elsewhere["metadata"]["namespace"] = "bar".into();
+    let mut label = shut();
+    label["metadata"]["namespace"] = "foo".into();
+    label["spec"]["selector"] = json!({ "matchLabels": { "app": "other" } });
+    let mut gateway = shut();
+    gateway["metadata"]["namespace"] = "foo".into();
+    gateway["spec"]["targetRefs"] =
+        json!([{ "group": "gateway.networking.k8s.io", "kind": "Gateway", "name": "g" }]);
+    for (policy, place) in [
+        (elsewhere, "policies[0].metadata.namespace"),
+        (label, "policies[0].spec.selector.matchLabels.app"),
+        (gateway, "policies[0].spec"),
+    ] {
+        let error = start(&policy, json!({})).unwrap_err().to_string();
+        let line = format!("/shut {place}: ");
+        assert!(
+            error.contains("portcullis: error[policy-not-selected]: AuthorizationPolicy ")
+                && error.contains(&line),
+            "{line} is not in {error}"
+        );
+        let shared = json!({ "unselectedPolicies": "ignore" });
+        assert!(start(&policy, shared).is_ok());
+    }
 }
 
 #[test]
