@@ -283,9 +283,14 @@ impl Source {
         self.record(now).0.version != self.seen.get().version
     }
 
-    /// Whether there are no keys, and an answer that a request may wait for is to come.
-    pub(crate) fn is_awaited(&self, now: u64) -> bool {
-        self.keys.borrow().is_none() && self.record(now).0.is_hopeful()
+    /// Whether this worker has no keys of it.
+    pub(crate) fn has_no_keys(&self) -> bool {
+        self.keys.borrow().is_none()
+    }
+
+    /// Whether a request that has no keys at all may wait for the next answer.
+    pub(crate) fn is_hopeful(&self, now: u64) -> bool {
+        self.record(now).0.is_hopeful()
     }
 
     /// Asks for newer keys before it is time; whether a request may wait for them.

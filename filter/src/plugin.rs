@@ -326,7 +326,12 @@ impl Plugin {
         }
         let now = host::milliseconds();
         let may_come = match who.misses_key(&gate.set) {
-            None => is_unavailable && sources.iter().any(|source| source.is_awaited(now)),
+            None => {
+                is_unavailable
+                    && sources
+                        .iter()
+                        .any(|source| source.has_no_keys() && source.is_hopeful(now))
+            }
             Some(location) => sources
                 .iter()
                 .any(|source| source.location == location && source.early(now)),
@@ -341,14 +346,17 @@ impl Plugin {
         }
     }
 
-    /// Takes keys that another worker got; whether there were any.
-    pub(crate) fn catch_up(&self, stream: u32) -> bool {
+    /// Takes keys that another worker got and that a request lacks; whether there were any.
+    pub(crate) fn catch_up(&self, stream: u32, who: &Authenticated, set: &PolicySet) -> bool {
         let now = host::milliseconds();
-        let is_behind = self
-            .sources
-            .borrow()
-            .iter()
-            .any(|source| source.is_behind(now));
+        let missing = who.misses_key(set);
+        let is_behind = self.sources.borrow().iter().any(|source| {
+            let matters = match &missing {
+                Some(location) => source.location == *location,
+                None => source.has_no_keys(),
+            };
+            matters && source.is_behind(now)
+        });
         let has_news = is_behind && self.take_keys(now);
         if has_news && !self.waiting.borrow().is_empty() {
             self.tick_in(AT_ONCE, stream);

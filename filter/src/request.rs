@@ -183,7 +183,7 @@ fn enforce(plugin: &Plugin, gate: &Gate, how: How) -> Result<Option<Outcome>, Ho
     if let Reason::Token(failure) = decision.reason
         && failure.is_for_lack_of_keys()
     {
-        if how.may_catch_up && plugin.catch_up(how.stream) {
+        if how.may_catch_up && plugin.catch_up(how.stream, &who, set) {
             return Ok(None);
         }
         let hope = if how.may_wait {

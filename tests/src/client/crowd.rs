@@ -42,11 +42,24 @@ const GO_AWAY: u8 = 7;
 const STREAMS: usize = 100;
 
 /// Sends the requests over HTTP/2 with prior knowledge (RFC 9113 section 3.3), a hundred on each connection, and reads
-/// the answers' bodies. A body of a request that carries one is not sent.
+/// the answers' bodies. A body of a request is not sent.
 ///
 /// # Errors
 /// As [`over_http1`]; and a stream that is reset.
 pub fn over_http2(address: SocketAddr, requests: &[Exchange]) -> Result<Vec<String>, Error> {
+    let mut answers = Vec::new();
+    let connections = start_http2(address, requests)?.into_iter();
+    for (mut connection, some) in connections.zip(requests.chunks(STREAMS)) {
+        answers.extend(read_bodies(&mut connection, some.len())?);
+    }
+    Ok(answers)
+}
+
+/// The connections of [`over_http2`] after the requests were sent.
+///
+/// # Errors
+/// A connection that cannot be made.
+pub fn start_http2(address: SocketAddr, requests: &[Exchange]) -> Result<Vec<TcpStream>, Error> {
     let mut connections = Vec::new();
     for some in requests.chunks(STREAMS) {
         let Some(first) = some.first() else { continue };
@@ -60,13 +73,9 @@ pub fn over_http2(address: SocketAddr, requests: &[Exchange]) -> Result<Vec<Stri
         connection.set_nodelay(true)?;
         connection.set_read_timeout(Some(PATIENCE))?;
         connection.write_all(&message)?;
-        connections.push((connection, some.len()));
+        connections.push(connection);
     }
-    let mut answers = Vec::new();
-    for (mut connection, count) in connections {
-        answers.extend(read_bodies(&mut connection, count)?);
-    }
-    Ok(answers)
+    Ok(connections)
 }
 
 /// The header fields of a request as literals (RFC 7541 section 6.2.2).

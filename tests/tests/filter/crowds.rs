@@ -1,9 +1,9 @@
 //! Many requests at once that wait for keys, on each protocol and with one and two workers.
 
-use portcullis_tests::client::crowd::{over_http1, over_http2};
+use portcullis_tests::client::crowd::{over_http1, over_http2, start_http2};
 use portcullis_tests::envoy::cluster;
 
-use crate::keys::{Answer, FETCH_FAILED, Keys, URI, signed_with};
+use crate::keys::{Answer, FETCH_FAILED, Keys, URI, good, signed_with};
 use crate::*;
 
 /// More than V8's stack has room for, were each of them answered inside the answer of the one before.
@@ -136,6 +136,45 @@ fn a_crowd_whose_keys_never_come_is_answered_when_its_time_is_over() {
     check_crowd(&envoy, true, &signed_with("ec-1"), (401, FETCH_FAILED));
     check(&envoy, &get("/"), 200);
     assert_sound(&envoy);
+}
+
+/// Streams of one connection that need not wait. (Over HTTP/1, Envoy closes a connection after two pipelined requests
+/// that it answers by itself.)
+#[test]
+fn a_crowd_that_is_refused_at_once_stops_no_worker() {
+    let keys = Keys::new(good(&["ec-1"]));
+    let server = keys.serve(0);
+    let envoy = envoy(&server, 1, Behind::DirectResponse);
+    check(&envoy, &signed_with("ec-1"), 200);
+    let bad = with("/", &[("authorization", b"Bearer x.y.z")]);
+    let address = envoy.address("gate").unwrap();
+    let bodies = over_http2(address, &vec![bad; CROWD]).unwrap();
+    assert!(bodies.iter().all(|body| body.starts_with("Jwt header is")));
+    assert_alive(&envoy);
+}
+
+/// Clients that go away while they wait.
+#[test]
+fn a_crowd_that_hangs_up_is_forgotten() {
+    let keys = Keys::new(Answer::Slow(
+        Duration::from_secs(3),
+        public_jwks(&["ec-1"]).unwrap().into_bytes(),
+    ));
+    let server = keys.serve(0);
+    let envoy = envoy(&server, 1, Behind::DirectResponse);
+    let address = envoy.address("gate").unwrap();
+    let waiting = || {
+        envoy
+            .stat("wasmcustom.portcullis_requests_waiting")
+            .unwrap()
+    };
+    let requests = vec![signed_with("ec-1"); CROWD];
+    let connections = start_http2(address, &requests).unwrap();
+    eventually("the waiting", || waiting() == u64::try_from(CROWD).unwrap());
+    drop(connections);
+    eventually("the end of the waiting", || waiting() == 0);
+    check(&envoy, &signed_with("ec-1"), 200);
+    assert_alive(&envoy);
 }
 
 /// New connections, so that each worker gets some.
