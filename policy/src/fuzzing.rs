@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::general_purpose::{GeneralPurpose, NO_PAD, URL_SAFE_NO_PAD};
+use num_bigint::BigUint;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 use crate::authenticate::base64url;
@@ -15,7 +16,7 @@ use crate::authenticate::{Json, KeySet};
 use crate::certificate::forwarded::{self, Details, ForwardedForm};
 use crate::certificate::{Certificate, DistinguishedName, Identity, NameOrder};
 use crate::compile::{Setting, TokenMode};
-use crate::crypto::{Algorithm, Hash, RustVerifier, SignatureVerifier};
+use crate::crypto::{Algorithm, Hash, RsaPublicKey, RustVerifier, SignatureVerifier};
 use crate::normalize::{Incoming, Proxy};
 use crate::resource::Resources;
 use crate::{Attribute, Metadata, PolicySet, Tls, Verdict, authenticate, compile, decide, explain};
@@ -87,6 +88,27 @@ pub fn key_set(text: &[u8]) {
                 let _ = RustVerifier.verify(key, algorithm, text, &signature);
             }
         }
+    }
+}
+
+/// RSA against num-bigint: a signature and, from its middle on, a modulus.
+pub fn rsa(bytes: &[u8]) {
+    let (signature, modulus) = bytes.split_at(bytes.len() / 2);
+    for exponent in [3_u32, 65537] {
+        let Some(key) = RsaPublicKey::new(modulus, &exponent.to_be_bytes()) else {
+            continue;
+        };
+        let number = BigUint::from_bytes_be(modulus);
+        let base = BigUint::from_bytes_be(signature);
+        let is_fitting = base < number && signature.len() == number.to_bytes_be().len();
+        let recovered = key.recover(signature);
+        let expected = is_fitting.then(|| base.modpow(&exponent.into(), &number));
+        assert_eq!(
+            recovered.as_deref().map(BigUint::from_bytes_be),
+            expected,
+            "{exponent}"
+        );
+        assert!(recovered.is_none_or(|recovered| recovered.len() == signature.len()));
     }
 }
 
@@ -393,6 +415,11 @@ mod tests {
         #[test]
         fn forwarded_client_cert_holds(text in inputs("forwarded_client_cert")) {
             forwarded_client_cert(&text);
+        }
+
+        #[test]
+        fn rsa_holds(bytes in inputs("rsa")) {
+            rsa(&bytes);
         }
 
         #[test]

@@ -2,15 +2,16 @@
 //! type alone chooses the primitive and the token's algorithm the hash, which is Envoy's rule.
 
 mod cache;
+mod montgomery;
 mod native;
+mod rsa;
 
 pub use cache::{CacheCounts, CacheLimits, CachedVerifier};
 pub use native::{NativeCheck, native_check};
+pub use rsa::RsaPublicKey;
 
 use ed25519_dalek::Verifier as _;
 use hmac::{Hmac, KeyInit, Mac};
-use rsa::traits::{PublicKeyParts as _, SignatureScheme as _};
-use rsa::{BigUint, Pkcs1v15Sign, RsaPublicKey};
 use sha2::{Digest, Sha256, Sha384, Sha512};
 
 /// The thirteen algorithms that Envoy knows (RFC 7518 section 3.1, RFC 8037 section 3.1).
@@ -96,13 +97,19 @@ impl Hash {
         }
     }
 
-    fn digest(self, message: &[u8]) -> Vec<u8> {
+    /// The digest of what the parts are together.
+    fn digest(self, parts: &[&[u8]]) -> Vec<u8> {
         match self {
-            Self::Sha256 => Sha256::digest(message).to_vec(),
-            Self::Sha384 => Sha384::digest(message).to_vec(),
-            Self::Sha512 => Sha512::digest(message).to_vec(),
+            Self::Sha256 => digest::<Sha256>(parts),
+            Self::Sha384 => digest::<Sha384>(parts),
+            Self::Sha512 => digest::<Sha512>(parts),
         }
     }
+}
+
+fn digest<D: Digest>(parts: &[&[u8]]) -> Vec<u8> {
+    let digest = parts.iter().fold(D::new(), D::chain_update);
+    digest.finalize().to_vec()
 }
 
 /// A key that verifies, checked when it was made.
@@ -115,7 +122,7 @@ pub enum PublicKey {
     /// P-521
     P521(Box<p521::ecdsa::VerifyingKey>),
     /// RSA
-    Rsa(Box<RsaPublicKey>),
+    Rsa(RsaPublicKey),
     /// Ed25519, as sent: a point that is no point fails each signature, not the key set.
     Ed25519([u8; 32]),
     /// A secret for HMAC, never empty.
@@ -129,11 +136,6 @@ pub(crate) enum Curve {
     P384,
     P521,
 }
-
-/// Bits of the largest RSA modulus that Envoy takes.
-const MAX_RSA_BITS: usize = 16384;
-/// Bits of the smallest.
-const MIN_RSA_BITS: usize = 512;
 
 /// The three curves have types of their own with the same methods. Coordinates, unlike the encodings of
 /// SEC 1, bring no code for compressed points.
@@ -154,19 +156,7 @@ macro_rules! ecdsa_key {
 impl PublicKey {
     /// An RSA key from big-endian numbers; the exponent must be 3 or 65537, the modulus odd.
     pub(crate) fn rsa(modulus: &[u8], exponent: &[u8]) -> Option<Self> {
-        let modulus = BigUint::from_bytes_be(modulus);
-        let exponent = BigUint::from_bytes_be(exponent);
-        let is_odd = modulus
-            .to_bytes_le()
-            .first()
-            .is_some_and(|byte| byte % 2 == 1);
-        let is_usual = [BigUint::from(3_u8), BigUint::from(65537_u32)].contains(&exponent);
-        if !(MIN_RSA_BITS..=MAX_RSA_BITS).contains(&modulus.bits()) || !is_odd || !is_usual {
-            return None;
-        }
-        RsaPublicKey::new_with_max_size(modulus, exponent, MAX_RSA_BITS)
-            .ok()
-            .map(|key| Self::Rsa(Box::new(key)))
+        RsaPublicKey::new(modulus, exponent).map(Self::Rsa)
     }
 
     /// An ECDSA key from big-endian coordinates of any length; the point must be on the curve.
@@ -190,7 +180,7 @@ impl PublicKey {
             }
             (Self::P384(_), Algorithm::Es(Hash::Sha384)) => Some(96),
             (Self::P521(_), Algorithm::Es(Hash::Sha512)) => Some(132),
-            (Self::Rsa(key), Algorithm::Rs(_) | Algorithm::Ps(_)) => Some(key.size()),
+            (Self::Rsa(key), Algorithm::Rs(_) | Algorithm::Ps(_)) => Some(key.modulus().len()),
             (Self::Hmac(secret), Algorithm::Hs(hash)) => {
                 Some(hash.len()).filter(|len| secret.len() >= *len)
             }
@@ -203,7 +193,7 @@ impl PublicKey {
     /// Ed25519 point of small order, for which anyone can sign (RFC 8725 section 3.4).
     pub(crate) fn is_weak(&self, own: Option<Algorithm>) -> bool {
         match self {
-            Self::Rsa(key) => key.n().bits() < 2048 || *key.e() != BigUint::from(65537_u32),
+            Self::Rsa(key) => key.bits() < 2048 || key.exponent() != [1, 0, 1],
             Self::Hmac(_) => self
                 .signature_len(own.unwrap_or(Algorithm::Hs(Hash::Sha256)))
                 .is_none(),
@@ -217,14 +207,17 @@ impl PublicKey {
 
 /// A big-endian number at exactly `width` bytes; `None` if it is larger.
 fn pad_to(number: &[u8], width: usize) -> Option<Vec<u8>> {
-    let start = number
-        .iter()
-        .position(|byte| *byte != 0)
-        .unwrap_or(number.len());
-    let digits = number.get(start..).unwrap_or_default();
+    let digits = without_leading_zeros(number);
     let mut padded = vec![0; width.checked_sub(digits.len())?];
     padded.extend_from_slice(digits);
     Some(padded)
+}
+
+fn without_leading_zeros(number: &[u8]) -> &[u8] {
+    let start = number.iter().position(|byte| *byte != 0);
+    start
+        .and_then(|start| number.get(start..))
+        .unwrap_or_default()
 }
 
 /// Verifies one signature with one key. Hosts with native code of their own put it in front of
@@ -251,7 +244,7 @@ pub trait SignatureVerifier {
     }
 }
 
-/// The implementations of the `RustCrypto` crates.
+/// RSA of our own, and the implementations of the `RustCrypto` crates.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RustVerifier;
 
@@ -281,14 +274,14 @@ impl SignatureVerifier for RustVerifier {
         message: &[u8],
         signature: &[u8],
     ) -> bool {
-        let ecdsa_digest = || algorithm.hash_within(Algorithm::Es).digest(message);
+        let ecdsa_digest = || algorithm.hash_within(Algorithm::Es).digest(&[message]);
         match key {
             PublicKey::P256(key) => verify_ecdsa!(p256, key, &ecdsa_digest(), signature, 32),
             PublicKey::P384(key) => verify_ecdsa!(p384, key, &ecdsa_digest(), signature, 48),
             PublicKey::P521(key) => verify_ecdsa!(p521, key, &ecdsa_digest(), signature, 66),
             PublicKey::Rsa(key) => match algorithm {
-                Algorithm::Rs(hash) => verify_pkcs1(key, hash, message, signature),
-                Algorithm::Ps(hash) => verify_pss(key, hash, message, signature),
+                Algorithm::Rs(hash) => key.verify_pkcs1(hash, message, signature),
+                Algorithm::Ps(hash) => key.verify_pss(hash, message, signature),
                 Algorithm::Es(_) | Algorithm::Hs(_) | Algorithm::EdDsa => false,
             },
             PublicKey::Ed25519(point) => {
@@ -318,112 +311,6 @@ fn verify_hmac<M: Mac + KeyInit>(secret: &[u8], message: &[u8], tag: &[u8]) -> b
     <M as KeyInit>::new_from_slice(secret)
         .is_ok_and(|mac| mac.chain_update(message).verify_slice(tag).is_ok())
 }
-
-/// PKCS #1 v1.5 puts the DER of a `DigestInfo` in front of the digest (RFC 8017 section 9.2, note 1): its last
-/// byte is the digest's length, and one other byte names the hash.
-fn verify_pkcs1(key: &RsaPublicKey, hash: Hash, message: &[u8], signature: &[u8]) -> bool {
-    let digest = hash.digest(message);
-    let (name, length) = match hash {
-        Hash::Sha256 => (1, 0x20),
-        Hash::Sha384 => (2, 0x30),
-        Hash::Sha512 => (3, 0x40),
-    };
-    let scheme = Pkcs1v15Sign {
-        hash_len: Some(digest.len()),
-        prefix: Box::new([
-            0x30,
-            0x11 + length,
-            0x30,
-            0x0d,
-            0x06,
-            0x09,
-            0x60,
-            0x86,
-            0x48,
-            0x01,
-            0x65,
-            0x03,
-            0x04,
-            0x02,
-            name,
-            0x05,
-            0x00,
-            0x04,
-            length,
-        ]),
-    };
-    scheme.verify(key, &digest, signature).is_ok()
-}
-
-fn verify_pss(key: &RsaPublicKey, hash: Hash, message: &[u8], signature: &[u8]) -> bool {
-    use rsa::pss::{Signature, VerifyingKey};
-    use rsa::signature::Verifier;
-    // The typed key checks that the signature is below the modulus (RFC 8017 section 5.2.2); the untyped
-    // scheme of the same crate does not.
-    let Ok(typed) = Signature::try_from(signature) else {
-        return false;
-    };
-    if !fits_encoding(key, signature) {
-        return false;
-    }
-    let key = key.clone();
-    match hash {
-        Hash::Sha256 => VerifyingKey::<OldSha256>::new(key).verify(message, &typed),
-        Hash::Sha384 => VerifyingKey::<OldSha384>::new(key).verify(message, &typed),
-        Hash::Sha512 => VerifyingKey::<OldSha512>::new(key).verify(message, &typed),
-    }
-    .is_ok()
-}
-
-/// Whether a signature recovers to a number that its encoding has bytes for (RFC 8017 section 8.1.2, step 2c).
-/// Where the modulus has one bit more than whole bytes, the crate overlooks the byte in front.
-fn fits_encoding(key: &RsaPublicKey, signature: &[u8]) -> bool {
-    let bits = key.n().bits().saturating_sub(1);
-    let recovered = || BigUint::from_bytes_be(signature).modpow(key.e(), key.n());
-    !bits.is_multiple_of(8) || recovered().bits() <= bits
-}
-
-/// Our hashes under the older traits that rsa 0.9 asks for.
-macro_rules! old_traits {
-    ($name:ident, $hash:ty, $size:ident) => {
-        #[derive(Clone, Default)]
-        struct $name($hash);
-
-        impl rsa_digest::OutputSizeUser for $name {
-            type OutputSize = rsa_digest::consts::$size;
-        }
-
-        impl rsa_digest::HashMarker for $name {}
-
-        impl rsa_digest::Update for $name {
-            fn update(&mut self, data: &[u8]) {
-                self.0.update(data);
-            }
-        }
-
-        impl rsa_digest::FixedOutput for $name {
-            fn finalize_into(self, out: &mut rsa_digest::Output<Self>) {
-                out.copy_from_slice(&self.0.finalize());
-            }
-        }
-
-        impl rsa_digest::Reset for $name {
-            fn reset(&mut self) {
-                self.0.reset();
-            }
-        }
-
-        impl rsa_digest::FixedOutputReset for $name {
-            fn finalize_into_reset(&mut self, out: &mut rsa_digest::Output<Self>) {
-                out.copy_from_slice(&self.0.finalize_reset());
-            }
-        }
-    };
-}
-
-old_traits!(OldSha256, Sha256, U32);
-old_traits!(OldSha384, Sha384, U48);
-old_traits!(OldSha512, Sha512, U64);
 
 #[cfg(test)]
 mod tests {

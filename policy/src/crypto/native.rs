@@ -2,8 +2,6 @@
 //! code: `SubjectPublicKeyInfo` (RFC 5280 section 4.1.2.7) and, for ECDSA, `Ecdsa-Sig-Value` (RFC 3279 section
 //! 2.2.3).
 
-use rsa::traits::PublicKeyParts;
-
 use super::{Algorithm, Hash, PublicKey, halves};
 
 /// One signature check for such a library.
@@ -42,7 +40,7 @@ pub fn native_check(
     match (key, algorithm) {
         (PublicKey::Rsa(key), Algorithm::Rs(hash)) => Some(NativeCheck {
             hash: name(hash),
-            key: rsa_key(&key.n().to_bytes_be(), &key.e().to_bytes_be()),
+            key: rsa_key(key.modulus(), key.exponent()),
             signature: signature.to_vec(),
         }),
         (PublicKey::P256(key), _) => coordinates!(p256, key, P256_HEADER),
