@@ -119,6 +119,8 @@ codes! {
     PrivateKey = "private-key",
     /// Two keys of the set have one `kid`.
     DuplicateKeyId = "duplicate-key-id",
+    /// A token that names no key is not tried with all keys of the set.
+    KeyTrialsLimited = "key-trials-limited",
     /// The same resource is given twice.
     DuplicateResource = "duplicate-resource",
     /// A selector without labels selects every workload of the namespace.

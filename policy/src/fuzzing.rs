@@ -82,10 +82,13 @@ pub fn key_set(text: &[u8]) {
     };
     assert!(set.ids().count() + set.skipped().len() <= KeySet::MAX_KEYS);
     for algorithm in [Algorithm::Es(Hash::Sha384), Algorithm::Ps(Hash::Sha256)] {
-        for key in set.candidates("", algorithm).take(2) {
-            let length = key.signature_len(algorithm).unwrap_or(64);
-            for signature in [vec![0; length], vec![0xff; length]] {
-                let _ = RustVerifier.verify(key, algorithm, text, &signature);
+        for one in set.candidates("", algorithm).take(2) {
+            let length = one.key.signature_len(algorithm).unwrap_or(64);
+            for length in [length, length + 1] {
+                for signature in [vec![0; length], vec![0xff; length]] {
+                    let is_right = RustVerifier.verify(one.key, algorithm, text, &signature);
+                    assert!(!is_right || one.key.cost(algorithm, text.len(), length).is_some());
+                }
             }
         }
     }

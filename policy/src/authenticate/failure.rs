@@ -46,6 +46,8 @@ pub enum TokenFailure {
     Ed25519Length,
     /// No key that fits verifies the signature.
     Verification,
+    /// No key verified the signature until the request had cost as much as one may.
+    TooManyTrials,
     /// The token names no client certificate, and a `CertificateAuthentication` asks that it does.
     Unbound,
     /// `cnf` is not exactly one SHA-256 thumbprint.
@@ -123,7 +125,7 @@ impl TokenFailure {
             Self::KeysUnavailable => "Jwks remote fetch is failed",
             Self::NoMatchingKey => "Jwks doesn't have key to match kid or alg from Jwt",
             Self::Ed25519Length => "Jwt ED25519 signature is wrong length",
-            Self::Verification => "Jwt verification fails",
+            Self::Verification | Self::TooManyTrials => "Jwt verification fails",
             Self::Unbound => "Jwt is not bound to a client certificate",
             Self::BindingForm => "Jwt payload [cnf] field is not a certificate thumbprint",
             Self::BoundWithoutCertificate => {

@@ -6,7 +6,7 @@ use std::fmt;
 use super::base64url;
 use super::certificate;
 use super::json::{Json, member};
-use crate::crypto::{Algorithm, Curve, PublicKey};
+use crate::crypto::{Algorithm, Curve, PublicKey, Work};
 
 /// The usable keys of a set, in its order. Never empty.
 #[derive(Debug, Clone)]
@@ -14,6 +14,26 @@ pub struct KeySet {
     keys: Box<[Key]>,
     skipped: Box<[SkippedKey]>,
     doubts: Box<[(usize, KeyDoubt)]>,
+    trial_limit: Option<TrialLimit>,
+}
+
+/// How far a set is tried for a token that names no key. One request may only cost so much.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TrialLimit {
+    /// The algorithm of the token.
+    pub algorithm: Algorithm,
+    /// The keys that fit it.
+    pub fitting: usize,
+    /// How many of them are tried at most, in their order.
+    pub tried: usize,
+}
+
+/// A key that a token may be verified with.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Candidate<'k> {
+    pub(crate) key: &'k PublicKey,
+    /// Whether the token names it; one without `kid` fits without being named.
+    pub(crate) is_named: bool,
 }
 
 /// What speaks against a key that is used, as Envoy uses it.
@@ -120,7 +140,7 @@ impl fmt::Display for KeySetError {
 }
 
 impl KeySet {
-    /// A token without `kid` is tried with every key, so their number bounds the work of a request.
+    /// Bounds the memory that a set takes, and the keys that an explanation has to tell apart.
     pub const MAX_KEYS: usize = 256;
 
     /// Reads a key set; `strict` leaves out more keys than Envoy does.
@@ -131,7 +151,7 @@ impl KeySet {
         let document = Json::parse_object(text, strict).map_err(|_| KeySetError::NotJson)?;
         let entries = match member(&document, "keys") {
             None if document.len() > Self::MAX_KEYS => return Err(KeySetError::TooManyKeys),
-            None => return Self::of_certificates(&document),
+            None => return Self::of_certificates(&document, strict),
             Some(Json::Array(entries)) => entries,
             Some(_) => return Err(KeySetError::KeysNotAnArray),
         };
@@ -161,6 +181,7 @@ impl KeySet {
             ));
         }
         Ok(Self {
+            trial_limit: trial_limit(&keys, strict),
             keys: keys.into(),
             skipped: skipped.into(),
             doubts: doubts.into(),
@@ -168,7 +189,7 @@ impl KeySet {
     }
 
     /// A key set of the other form: certificates by `kid`. All of them must be RSA keys.
-    fn of_certificates(document: &[(String, Json)]) -> Result<Self, KeySetError> {
+    fn of_certificates(document: &[(String, Json)], strict: bool) -> Result<Self, KeySetError> {
         let mut keys = Vec::new();
         for (id, value) in document {
             let body = value.as_str().and_then(certificate::pem_body);
@@ -183,6 +204,7 @@ impl KeySet {
             return Err(KeySetError::NoKeys);
         }
         Ok(Self {
+            trial_limit: trial_limit(&keys, strict),
             keys: keys.into(),
             skipped: Box::default(),
             doubts: Box::default(),
@@ -199,17 +221,25 @@ impl KeySet {
         &self.doubts
     }
 
+    /// Where a token without `kid` is not tried with all keys that fit it: the algorithm with the fewest trials.
+    pub fn trial_limit(&self) -> Option<TrialLimit> {
+        self.trial_limit
+    }
+
     /// The keys that a token may be verified with: `kid` and `alg` agree where both sides name one.
     pub(crate) fn candidates<'k>(
         &'k self,
         key_id: &'k str,
         algorithm: Algorithm,
-    ) -> impl Iterator<Item = &'k PublicKey> {
+    ) -> impl Iterator<Item = Candidate<'k>> {
         self.keys
             .iter()
             .filter(move |key| key_id.is_empty() || key.id.is_empty() || key.id == key_id)
-            .filter(move |key| key.algorithm.is_empty() || key.algorithm == algorithm.as_str())
-            .map(|key| &key.public)
+            .filter(move |key| key.is_for(algorithm))
+            .map(move |key| Candidate {
+                key: &key.public,
+                is_named: !key_id.is_empty() && !key.id.is_empty(),
+            })
     }
 
     /// The `kid` of each key, for explanations.
@@ -218,7 +248,37 @@ impl KeySet {
     }
 }
 
+fn trial_limit(keys: &[Key], strict: bool) -> Option<TrialLimit> {
+    // Algorithms that no key of the set is made for are left aside.
+    let is_meant = |algorithm: &Algorithm| {
+        let mut own = keys.iter().filter(|key| key.is_for(*algorithm));
+        own.any(|key| key.public.signature_len(*algorithm).is_some())
+    };
+    let algorithms = Algorithm::ALL.into_iter().filter(is_meant);
+    let limits = algorithms.filter_map(|algorithm| {
+        let is_usable = |key: &PublicKey| !strict || key.signature_len(algorithm).is_some();
+        let costs = keys
+            .iter()
+            .filter(|key| key.is_for(algorithm) && is_usable(&key.public))
+            .filter_map(|key| key.public.cost_of_key(algorithm));
+        let mut work = Work::new();
+        let tried = costs.clone().take_while(|cost| work.spend(*cost)).count();
+        let fitting = costs.count();
+        (tried < fitting).then_some(TrialLimit {
+            algorithm,
+            fitting,
+            tried,
+        })
+    });
+    limits.min_by_key(|limit| limit.tried)
+}
+
 impl Key {
+    /// Whether a token by the algorithm may be the key's.
+    fn is_for(&self, algorithm: Algorithm) -> bool {
+        self.algorithm.is_empty() || self.algorithm == algorithm.as_str()
+    }
+
     fn doubts(&self, entry: &Json, earlier: &[Self]) -> [Option<KeyDoubt>; 3] {
         let is_weak = self.public.is_weak(Algorithm::parse(&self.algorithm));
         let is_private = entry.get("d").is_some();

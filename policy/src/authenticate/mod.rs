@@ -13,16 +13,17 @@ pub(crate) mod output;
 
 pub use failure::{TextClaim, TimeClaim, TokenFailure};
 pub use json::Json;
-pub use jwks::{KeyDoubt, KeyError, KeySet, KeySetError, SkippedKey};
+pub use jwks::{KeyDoubt, KeyError, KeySet, KeySetError, SkippedKey, TrialLimit};
 pub use mode::TokenMode;
 
 use crate::certificate::Identity;
-use crate::crypto::{PublicKey, SignatureVerifier};
+use crate::crypto::{PublicKey, SignatureVerifier, Work};
 use crate::identify::{self, CertificateFailure};
 use crate::policy_set::{PolicySet, Provider};
 use crate::remote_keys::KeyLocation;
 use crate::request::{HeaderEdits, Request, View};
 use json::member;
+use jwks::Candidate;
 use jws::Jws;
 
 /// Seconds by which clocks may differ, both ways (Envoy's default, which Istio keeps).
@@ -128,6 +129,7 @@ pub fn authenticate(
         verifier,
         result: Authenticated::default(),
         judged: Vec::new(),
+        work: Work::new(),
     };
     for header in &set.output_headers {
         run.result.edits.remove(header);
@@ -148,6 +150,8 @@ struct Run<'a, V> {
     /// The tokens that a rule has judged already. Several rules ask twice, and a header may repeat a token:
     /// a signature costs too much to be checked again.
     judged: Vec<Judged>,
+    /// What is left for signatures, of all tokens and rules.
+    work: Work,
 }
 
 /// What a rule says of a token: the same at every look within one request.
@@ -281,14 +285,89 @@ impl<V: SignatureVerifier> Run<'_, V> {
         if let Some(known) = known {
             return known.outcome;
         }
-        let strict = self.set.tokens.is_strict();
-        let outcome = check(provider, jws, self.request.now, strict, self.verifier);
+        let outcome = self.check(provider, jws);
         self.judged.push(Judged {
             provider: index,
             token,
             outcome,
         });
         outcome
+    }
+
+    /// Everything about a token but its form, in Envoy's order: audiences before the signature.
+    fn check(&mut self, provider: &Provider, jws: &Jws) -> Result<(), TokenFailure> {
+        let now = self.request.now;
+        if !provider.issuer.is_empty() && provider.issuer != jws.issuer {
+            return Err(TokenFailure::UnknownIssuer);
+        }
+        if now.saturating_add(CLOCK_SKEW) < jws.not_before {
+            return Err(TokenFailure::NotYetValid);
+        }
+        if jws.expiration != 0 && now > jws.expiration.saturating_add(CLOCK_SKEW) {
+            return Err(TokenFailure::Expired);
+        }
+        let is_allowed = |audience: &String| {
+            provider
+                .audiences
+                .iter()
+                .any(|one| one == bare_audience(audience))
+        };
+        if !provider.audiences.is_empty() && !jws.audiences.iter().any(is_allowed) {
+            return Err(TokenFailure::AudienceNotAllowed);
+        }
+        let Some(keys) = &provider.keys else {
+            return Err(TokenFailure::KeysUnavailable);
+        };
+        if self.set.tokens.is_strict() && jws.expiration == 0 {
+            return Err(TokenFailure::Verification);
+        }
+        self.check_signature(keys, jws)
+    }
+
+    /// Tries the keys that fit. The order shows only where not all of them can be tried: those that the token
+    /// names come first.
+    fn check_signature(&mut self, keys: &KeySet, jws: &Jws) -> Result<(), TokenFailure> {
+        let strict = self.set.tokens.is_strict();
+        let length = jws.signature.len();
+        let candidates = || {
+            keys.candidates(&jws.key_id, jws.algorithm)
+                .filter(|one| !strict || one.key.signature_len(jws.algorithm).is_some())
+        };
+        if candidates().next().is_none() {
+            return Err(TokenFailure::NoMatchingKey);
+        }
+        // The one that fitted before is asked for first.
+        let is_known = |one: Candidate<'_>| {
+            let verifier = self.verifier;
+            verifier.remembers(one.key, jws.algorithm, &jws.signed, &jws.signature)
+        };
+        if candidates().any(is_known) {
+            return Ok(());
+        }
+        // Envoy looks at no key behind an Ed25519 key that cannot have made the signature.
+        let stops = |one: &Candidate<'_>| matches!(one.key, PublicKey::Ed25519(_)) && length != 64;
+        for is_named in [true, false] {
+            let reached = candidates().take_while(|one| !stops(one));
+            for one in reached.filter(|one| one.is_named == is_named) {
+                if strict && one.key.signature_len(jws.algorithm) != Some(length) {
+                    continue;
+                }
+                let Some(cost) = one.key.cost(jws.algorithm, jws.signed.len(), length) else {
+                    continue;
+                };
+                if !self.work.spend(cost) {
+                    return Err(TokenFailure::TooManyTrials);
+                }
+                let verifier = self.verifier;
+                if verifier.verify(one.key, jws.algorithm, &jws.signed, &jws.signature) {
+                    return Ok(());
+                }
+            }
+        }
+        if candidates().any(|one| stops(&one)) {
+            return Err(TokenFailure::Ed25519Length);
+        }
+        Err(TokenFailure::Verification)
     }
 }
 
@@ -301,65 +380,6 @@ fn combine(earlier: TokenFailure, later: TokenFailure) -> TokenFailure {
     } else {
         earlier
     }
-}
-
-/// Everything about a token but its form, in Envoy's order: audiences before the signature.
-fn check(
-    provider: &Provider,
-    jws: &Jws,
-    now: u64,
-    strict: bool,
-    verifier: &impl SignatureVerifier,
-) -> Result<(), TokenFailure> {
-    if !provider.issuer.is_empty() && provider.issuer != jws.issuer {
-        return Err(TokenFailure::UnknownIssuer);
-    }
-    if now.saturating_add(CLOCK_SKEW) < jws.not_before {
-        return Err(TokenFailure::NotYetValid);
-    }
-    if jws.expiration != 0 && now > jws.expiration.saturating_add(CLOCK_SKEW) {
-        return Err(TokenFailure::Expired);
-    }
-    let is_allowed = |audience: &String| {
-        provider
-            .audiences
-            .iter()
-            .any(|one| one == bare_audience(audience))
-    };
-    if !provider.audiences.is_empty() && !jws.audiences.iter().any(is_allowed) {
-        return Err(TokenFailure::AudienceNotAllowed);
-    }
-    let Some(keys) = &provider.keys else {
-        return Err(TokenFailure::KeysUnavailable);
-    };
-    if strict && jws.expiration == 0 {
-        return Err(TokenFailure::Verification);
-    }
-    // Without `kid`, many keys may have to be tried; the one that fitted before is asked for first.
-    let is_known =
-        |key: &PublicKey| verifier.remembers(key, jws.algorithm, &jws.signed, &jws.signature);
-    if keys.candidates(&jws.key_id, jws.algorithm).any(is_known) {
-        return Ok(());
-    }
-    let length = jws.signature.len();
-    let mut failure = TokenFailure::NoMatchingKey;
-    for key in keys.candidates(&jws.key_id, jws.algorithm) {
-        let fitting = key.signature_len(jws.algorithm);
-        if strict && fitting.is_none() {
-            continue;
-        }
-        if matches!(key, PublicKey::Ed25519(_)) && length != 64 {
-            return Err(TokenFailure::Ed25519Length);
-        }
-        failure = TokenFailure::Verification;
-        if strict && fitting != Some(length) {
-            continue;
-        }
-        if verifier.verify(key, jws.algorithm, &jws.signed, &jws.signature) {
-            return Ok(());
-        }
-    }
-    Err(failure)
 }
 
 /// An audience without its `http://` or `https://` and without one slash at its end: Envoy compares so.

@@ -86,6 +86,21 @@ pub(super) fn check(
                     let message = format!("key {index} of the set {what}");
                     diagnostics.push(resource, code, Severity::Warning, path, message, help);
                 }
+                if let Some(limit) = set.trial_limit() {
+                    diagnostics.push(
+                        resource,
+                        Code::KeyTrialsLimited,
+                        Severity::Warning,
+                        path,
+                        format!(
+                            "{} keys of the set fit {}, and a token that names none is tried with the first {}",
+                            limit.fitting,
+                            limit.algorithm.as_str(),
+                            limit.tried
+                        ),
+                        "give each key a `kid` and let the tokens name it",
+                    );
+                }
             }
         }
     }

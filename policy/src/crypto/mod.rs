@@ -2,11 +2,13 @@
 //! type alone chooses the primitive and the token's algorithm the hash, which is Envoy's rule.
 
 mod cache;
+mod cost;
 mod montgomery;
 mod native;
 mod rsa;
 
 pub use cache::{CacheCounts, CacheLimits, CachedVerifier};
+pub(crate) use cost::Work;
 pub use native::{NativeCheck, native_check};
 pub use rsa::RsaPublicKey;
 
@@ -41,6 +43,23 @@ pub enum Hash {
 }
 
 impl Algorithm {
+    /// All of them.
+    pub(crate) const ALL: [Self; 13] = [
+        Self::Rs(Hash::Sha256),
+        Self::Rs(Hash::Sha384),
+        Self::Rs(Hash::Sha512),
+        Self::Ps(Hash::Sha256),
+        Self::Ps(Hash::Sha384),
+        Self::Ps(Hash::Sha512),
+        Self::Es(Hash::Sha256),
+        Self::Es(Hash::Sha384),
+        Self::Es(Hash::Sha512),
+        Self::EdDsa,
+        Self::Hs(Hash::Sha256),
+        Self::Hs(Hash::Sha384),
+        Self::Hs(Hash::Sha512),
+    ];
+
     /// Reads a header's `alg`; case counts.
     pub fn parse(name: &str) -> Option<Self> {
         let family: fn(Hash) -> Self = match name.get(..2)? {

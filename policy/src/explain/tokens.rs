@@ -178,6 +178,10 @@ fn hint(attempt: &Attempt, provider: &Provider, asked: &[&Provider]) -> String {
                 quoted(provider.keys.iter().flat_map(|keys| keys.ids()))
             )
         }
+        Err(TokenFailure::TooManyTrials) => {
+            ": too many keys may be the token's to try them all; let it name its key by `kid`"
+                .into()
+        }
         _ => String::new(),
     }
 }
