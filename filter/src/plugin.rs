@@ -79,6 +79,8 @@ pub(crate) struct Gate {
 /// Requests that one call completes at most. Envoy ends each of them inside the call for the one before, and a
 /// few hundred fill V8's stack.
 const CALLED: usize = 16;
+/// Milliseconds after which one call answers no further request that waited, so that others get their turn.
+const BUSY: u64 = 10;
 /// Key sets that one call asks for at most, for the same reason: an answer may come at once.
 const ASKED: usize = 16;
 /// How long a request waits at most, in milliseconds.
@@ -194,9 +196,14 @@ impl Plugin {
         true
     }
 
-    /// What decides about a request that comes in. Policies that were given back are compiled anew: the newer
-    /// configuration of that name was another listener's.
-    pub(crate) fn gate(&self, stream: u32) -> Option<Rc<Gate>> {
+    /// What decides about requests; `None` while there is nothing that could.
+    pub(crate) fn gate(&self) -> Option<Rc<Gate>> {
+        self.gate.borrow().clone()
+    }
+
+    /// A stream has come in. Where it comes to a configuration that was replaced a while ago, the newer one of its name
+    /// was another listener's: policies that were given back are compiled anew.
+    pub(crate) fn receive(&self, stream: u32) {
         if let Succession::Replaced(since) = self.succession.get()
             && host::milliseconds() > since.saturating_add(HANDOVER)
         {
@@ -205,7 +212,6 @@ impl Plugin {
                 self.revive(stream);
             }
         }
-        self.gate.borrow().clone()
     }
 
     fn revive(&self, stream: u32) {
@@ -387,10 +393,10 @@ impl Plugin {
         happened
     }
 
-    /// Asks for the key sets that are due, so many of them at a time.
-    fn ask(&self, now: u64) {
+    /// Asks for the key sets that are due, so many of them at a time; whether more may be.
+    fn ask(&self, now: u64) -> bool {
         let Some(metrics) = self.gate.borrow().as_ref().map(|gate| gate.metrics) else {
-            return;
+            return false;
         };
         let sources = self.sources.borrow();
         let first = self.next_source.get() % sources.len().max(1);
@@ -406,8 +412,10 @@ impl Plugin {
                 break;
             }
         }
-        let oldest = sources.iter().filter_map(|source| source.age(now)).max();
-        metrics.key_set_age(oldest.unwrap_or_default());
+        if let Some(oldest) = sources.iter().filter_map(|source| source.age(now)).max() {
+            metrics.key_set_age(oldest);
+        }
+        asked == ASKED
     }
 
     /// An answer to a question for keys.
@@ -427,17 +435,24 @@ impl Plugin {
 
     pub(crate) fn tick(&self) {
         let now = host::milliseconds();
-        self.ask(now);
+        let has_more = self.ask(now);
         self.take_keys(now);
         self.serve(now);
         self.retire(now);
-        self.set_tick(now);
+        if has_more {
+            host::set_tick_period(AT_ONCE);
+        } else {
+            self.set_tick(now);
+        }
     }
 
     /// Decides again about some of those who wait and may have waited long enough.
     fn serve(&self, now: u64) {
-        let called = self.count_waiting(|waiting| waiting.call(CALLED, now));
-        for Called { waiter, may_wait } in called {
+        for _ in 0..CALLED {
+            let Some(called) = self.count_waiting(|waiting| waiting.call(now)) else {
+                break;
+            };
+            let Called { waiter, may_wait } = called;
             // A stream that has gone needs no answer.
             if host::speak_of(waiter.stream).is_err() {
                 continue;
@@ -457,6 +472,9 @@ impl Plugin {
             }
             if let Some(gate) = &*self.gate.borrow() {
                 gate.metrics.waited();
+            }
+            if host::milliseconds() > now.saturating_add(BUSY) {
+                break;
             }
         }
         if host::speak_of(self.root).is_err() {

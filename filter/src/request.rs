@@ -58,6 +58,7 @@ impl HttpContext for Stream {
             // Headers come once.
             return Action::Pause;
         };
+        plugin.receive(self.id);
         match handle(&plugin, self.id, true) {
             Outcome::Forward => {
                 self.passed.set(true);
@@ -105,7 +106,7 @@ pub(crate) enum Outcome {
 /// Decides about the request of the stream that host calls speak of, and does what was decided.
 pub(crate) fn handle(plugin: &Plugin, stream: u32, may_wait: bool) -> Outcome {
     let decide = |may_catch_up: bool| {
-        let gate = plugin.gate(stream).ok_or(HostError)?;
+        let gate = plugin.gate().ok_or(HostError)?;
         let how = How {
             stream,
             may_wait,

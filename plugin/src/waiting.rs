@@ -130,38 +130,29 @@ impl<T> Waiting<T> {
         self.woken = self.turn;
     }
 
-    /// Takes out up to `most` requests that are to be decided at `now`: those that lost their place, those whose time
-    /// is over, and those that were woken.
-    pub fn call(&mut self, most: usize, now: u64) -> Vec<Called<T>> {
-        let lost = self.displaced.len().min(most);
-        let mut called: Vec<Called<T>> = self
-            .displaced
-            .drain(..lost)
-            .map(|waiter| Called {
-                waiter,
-                may_wait: false,
-            })
-            .collect();
-        let woken = self.woken;
-        let turns: Vec<Turn> = self
-            .waiters
-            .iter()
-            .filter(|(turn, waiter)| **turn < woken || now >= waiter.until)
-            .map(|(turn, _)| *turn)
-            .take(most - lost)
-            .collect();
-        for waiter in turns.into_iter().filter_map(|turn| self.take(turn)) {
-            let may_wait = now < waiter.until;
-            called.push(Called { waiter, may_wait });
+    /// Takes out a request that is to be decided at `now`: one that lost its place, one that was woken, or one whose
+    /// time is over.
+    pub fn call(&mut self, now: u64) -> Option<Called<T>> {
+        if let Some(waiter) = self.displaced.pop_front() {
+            let may_wait = false;
+            return Some(Called { waiter, may_wait });
         }
-        called
+        let turn = self.next_turn(now)?;
+        let waiter = self.take(turn)?;
+        let may_wait = now < waiter.until;
+        Some(Called { waiter, may_wait })
+    }
+
+    fn next_turn(&self, now: u64) -> Option<Turn> {
+        let is_called = |turn: Turn, waiter: &Waiter<T>| turn < self.woken || now >= waiter.until;
+        let mut waiters = self.waiters.iter();
+        let (turn, _) = waiters.find(|(turn, waiter)| is_called(**turn, waiter))?;
+        Some(*turn)
     }
 
     /// Whether [`Self::call`] would call somebody at `now`.
     pub fn has_called(&self, now: u64) -> bool {
-        let mut waiters = self.waiters.iter();
-        !self.displaced.is_empty()
-            || waiters.any(|(turn, waiter)| *turn < self.woken || now >= waiter.until)
+        !self.displaced.is_empty() || self.next_turn(now).is_some()
     }
 
     /// Takes all of `other`'s over, to be decided at once: what they waited for may be different here. They keep
@@ -205,10 +196,11 @@ mod tests {
         }
     }
 
-    fn streams(called: &[Called<()>]) -> Vec<(u32, bool)> {
-        called
-            .iter()
+    /// Up to `most` that are called, each with whether it may wait again.
+    fn call(waiting: &mut Waiting<()>, most: usize, now: u64) -> Vec<(u32, bool)> {
+        std::iter::from_fn(|| waiting.call(now))
             .map(|called| (called.waiter.stream, called.may_wait))
+            .take(most)
             .collect()
     }
 
@@ -219,17 +211,17 @@ mod tests {
             waiting.admit(waiter(stream, "a")).unwrap();
         }
         assert!(!waiting.has_called(5_999));
-        assert_eq!(waiting.call(16, 5_999), []);
+        assert_eq!(waiting.call(5_999), None);
         waiting.wake();
         waiting.admit(waiter(3, "a")).unwrap();
-        assert_eq!(streams(&waiting.call(2, 0)), [(0, true), (1, true)]);
+        assert_eq!(call(&mut waiting, 2, 0), [(0, true), (1, true)]);
         assert!(waiting.has_called(0));
-        assert_eq!(streams(&waiting.call(2, 0)), [(2, true)]);
+        assert_eq!(call(&mut waiting, 2, 0), [(2, true)]);
         assert!(
             !waiting.has_called(0),
             "the one that came after it waits on"
         );
-        assert_eq!(streams(&waiting.call(2, 6_000)), [(3, false)]);
+        assert_eq!(call(&mut waiting, 2, 6_000), [(3, false)]);
         assert!(waiting.is_empty());
     }
 
@@ -249,7 +241,7 @@ mod tests {
         );
         assert!(waiting.admit(waiter(300, "third")).is_ok());
         assert_eq!(waiting.len(), 151);
-        let called = streams(&waiting.call(1000, 0));
+        let called = call(&mut waiting, 1000, 0);
         assert_eq!(called.len(), 51, "those who gave way, and nobody else");
         assert!(called.iter().all(|(_, may_wait)| !may_wait));
         assert!(!called.iter().any(|(stream, _)| (201..250).contains(stream)));
@@ -264,7 +256,7 @@ mod tests {
         assert!(waiting.forget(1) && !waiting.forget(1) && !waiting.forget(9));
         assert!(waiting.forget(2), "it had lost its place");
         waiting.wake();
-        assert_eq!(streams(&waiting.call(16, 0)), [(3, true)]);
+        assert_eq!(call(&mut waiting, 16, 0), [(3, true)]);
     }
 
     #[test]
@@ -277,7 +269,7 @@ mod tests {
         new.adopt(&mut old);
         assert!(old.is_empty() && !old.forget(1));
         assert_eq!(
-            streams(&new.call(16, 0)),
+            call(&mut new, 16, 0),
             [(2, false), (4, true), (1, true), (3, true)]
         );
     }
@@ -301,10 +293,8 @@ mod tests {
                         }
                     }
                     _ => {
-                        let called = waiting.call(many, 0);
-                        prop_assert!(called.len() <= many);
-                        for called in called {
-                            prop_assert!(there.remove(&called.waiter.stream));
+                        for (stream, _) in call(&mut waiting, many, 0) {
+                            prop_assert!(there.remove(&stream));
                         }
                     }
                 }
