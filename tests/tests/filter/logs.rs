@@ -227,3 +227,44 @@ fn a_token_writes_no_lines_into_the_log() {
         );
     }
 }
+
+/// Anybody without a token can ask for a denial, so its line is limited in cost and number.
+#[test]
+fn a_flood_of_denials_writes_few_lines_that_look_at_few_rules() {
+    let upstream = echo().unwrap();
+    let rules: Vec<Value> = (0..100)
+        .map(|number| json!({ "to": [{ "operation": { "paths": [format!("/{number}")] } }] }))
+        .collect();
+    let envoy = gate(
+        &upstream,
+        &settings(&[policy("many", &json!({ "rules": rules }))]),
+    );
+    let log = log_of(&envoy, &get("/closed"), 403);
+    assert!(log.contains("got /closed (of the first 32 rules)"), "{log}");
+    let start = Instant::now();
+    for _ in 0..300 {
+        check(&envoy, &get("/closed"), 403);
+    }
+    let seconds = start.elapsed().as_secs() + 2;
+    let lines = envoy.log().matches("portcullis: 403 ").count();
+    assert!(
+        u64::try_from(lines).unwrap() <= 1 + 20 * seconds,
+        "{lines} lines in {seconds} s"
+    );
+    let left_out = envoy
+        .stat("wasmcustom.portcullis_log_lines_left_out_total")
+        .unwrap();
+    assert_eq!(u64::try_from(lines).unwrap() + left_out, 301);
+    std::thread::sleep(Duration::from_millis(1100));
+    log_of(&envoy, &get("/closed"), 403);
+    let log = envoy.log();
+    let said = log.lines().filter_map(|line| {
+        let (before, _) = line.split_once(" lines about other requests were left out")?;
+        before.rsplit(' ').next()?.parse::<u64>().ok()
+    });
+    assert_eq!(
+        said.sum::<u64>(),
+        left_out,
+        "the log says how many it lacks"
+    );
+}
