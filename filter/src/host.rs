@@ -8,6 +8,7 @@
 
 use std::ptr;
 
+use portcullis_policy::printable;
 use proxy_wasm::types::LogLevel;
 
 /// The status of a host call that worked.
@@ -340,20 +341,9 @@ pub(crate) fn now() -> Result<u64, HostError> {
     Ok(nanoseconds)
 }
 
-/// Writes one line to Envoy's log. Control characters are shown as such, since a line feed would start a
-/// line that nobody wrote.
+/// Writes one line to Envoy's log: a sentence in the sense of [`printable`].
 pub(crate) fn log(level: LogLevel, line: &str) {
-    let shown = |character: char| {
-        if character.is_control() {
-            char::REPLACEMENT_CHARACTER
-        } else {
-            character
-        }
-    };
-    let message: String = "portcullis: "
-        .chars()
-        .chain(line.chars().map(shown))
-        .collect();
+    let message = format!("portcullis: {}", printable::sentence(line));
     // A line that Envoy does not take is lost; a request must not fail for it.
     // SAFETY: the message is valid for the call.
     let _lost = unsafe { proxy_log(level as u32, message.as_ptr(), message.len()) };

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use portcullis_policy::authenticate::TokenFailure;
 use portcullis_policy::explain::summary;
 use portcullis_policy::{
-    Attribute, HeaderEdits, LocalReply, Reason, Request, authenticate, decide,
+    Attribute, HeaderEdits, LocalReply, Reason, Request, authenticate, decide, printable,
 };
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::{Action, LogLevel};
@@ -15,8 +15,10 @@ use crate::attributes::{Connection, pairs};
 use crate::host::{self, HostError};
 use crate::plugin::{Gate, Hope, Plugin};
 
-/// The filter state that holds the verified principal, `ISSUER/SUBJECT`.
+/// The filter state that holds the verified principal, `ISSUER/SUBJECT`, as [`printable`] text.
 const PRINCIPAL_STATE: &str = "portcullis.principal";
+/// A longer principal is cut there, in bytes as written.
+const MAX_PRINCIPAL: usize = 1024;
 
 /// The filter state that names the plugin which let the request pass.
 const JUDGED_STATE: &str = "portcullis.judged";
@@ -218,7 +220,8 @@ fn enforce(plugin: &Plugin, gate: &Gate, how: How) -> Result<Option<Outcome>, Ho
     }
     edit(who.edits(), &headers)?;
     if let Some(principal) = who.principal() {
-        host::set_filter_state(PRINCIPAL_STATE, principal.as_bytes())?;
+        let line = printable::write_within(principal.as_bytes(), MAX_PRINCIPAL);
+        host::set_filter_state(PRINCIPAL_STATE, line.as_bytes())?;
     }
     if let Ok(Some(other)) = host::property(&[JUDGED_STATE]) {
         plugin.warn_of_another(&other);

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use crate::authenticate::{Authenticated, TokenFailure};
 use crate::identify::CertificateFailure;
 use crate::policy_set::{PolicySet, RuleId};
+use crate::printable;
 use crate::request::Request;
 use crate::resource::MutualTlsMode;
 
@@ -57,7 +58,7 @@ pub struct LocalReply {
     pub body: Cow<'static, str>,
     /// The value of `www-authenticate`, if the reply has one.
     pub www_authenticate: Option<Vec<u8>>,
-    /// Envoy's response code details, which name the policy and the rule.
+    /// Envoy's response code details, which name the policy and the rule: [`printable`], without spaces.
     pub details: String,
 }
 
@@ -140,7 +141,7 @@ impl Decision {
             status: 403,
             body: ACCESS_DENIED.into(),
             www_authenticate: None,
-            details: format!("rbac_access_denied_matched_policy[{policy}]").replace(' ', "_"),
+            details: details(&format!("rbac_access_denied_matched_policy[{policy}]")),
         };
         match self.reason {
             Reason::AllowedNoPolicy | Reason::MatchedAllow(_) => None,
@@ -155,26 +156,26 @@ impl Decision {
                     status: 403,
                     body: format!("PeerAuthentication {}: {asked} required", mode.as_str()).into(),
                     www_authenticate: None,
-                    details: format!("portcullis_peer_authentication[{}]", mode.as_str()),
+                    details: details(&format!(
+                        "portcullis_peer_authentication[{}]",
+                        mode.as_str()
+                    )),
                 })
             }
             Reason::Certificate(failure) => Some(LocalReply {
                 status: 403,
                 body: failure.message().into(),
                 www_authenticate: None,
-                details: format!(
+                details: details(&format!(
                     "portcullis_client_certificate{{{}}}",
-                    failure.message().replace(' ', "_")
-                ),
+                    failure.message()
+                )),
             }),
             Reason::Token(failure) => Some(LocalReply {
                 status: failure.status(),
                 body: failure.message().into(),
                 www_authenticate: Some(challenge(request, failure)),
-                details: format!(
-                    "jwt_authn_access_denied{{{}}}",
-                    failure.message().replace(' ', "_")
-                ),
+                details: details(&format!("jwt_authn_access_denied{{{}}}", failure.message())),
             }),
             Reason::UnwritableHeader => {
                 let name = String::from_utf8_lossy(who.edits.unwritable().unwrap_or_default());
@@ -182,11 +183,16 @@ impl Decision {
                     status: 503,
                     body: format!("invalid header value for: {name}").into(),
                     www_authenticate: None,
-                    details: format!("portcullis_unwritable_header{{{name}}}"),
+                    details: details(&format!("portcullis_unwritable_header{{{name}}}")),
                 })
             }
         }
     }
+}
+
+/// Response code details are one word, printable, with `_` for a space, as Envoy's are.
+fn details(text: &str) -> String {
+    printable::write(text.as_bytes()).replace(' ', "_")
 }
 
 impl LocalReply {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::printable;
 use crate::source::{FieldPath, Span};
 
 /// How much a [`Diagnostic`] matters.
@@ -236,18 +237,19 @@ impl From<crate::source::SyntaxError> for Diagnostic {
 }
 
 impl fmt::Display for Diagnostic {
-    /// `error[invalid-cidr]: AuthorizationPolicy foo/x spec.rules[0]…: message; help`
+    /// `error[invalid-cidr]: AuthorizationPolicy foo/x spec.rules[0]…: message; help`, one line: [`printable`].
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}[{}]: ", self.severity.as_str(), self.code)?;
         if let Some(resource) = &self.at.resource {
-            write!(f, "{resource} ")?;
+            write!(f, "{} ", printable::write(resource.to_string().as_bytes()))?;
         }
         if !self.at.path.segments().is_empty() {
-            write!(f, "{}: ", self.at.path)?;
+            let path = self.at.path.to_string();
+            write!(f, "{}: ", printable::write(path.as_bytes()))?;
         }
-        f.write_str(&self.message)?;
+        f.write_str(&printable::write(self.message.as_bytes()))?;
         if let Some(help) = &self.help {
-            write!(f, "; {help}")?;
+            write!(f, "; {}", printable::write(help.as_bytes()))?;
         }
         Ok(())
     }

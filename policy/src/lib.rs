@@ -24,6 +24,7 @@ mod identify;
 pub mod matcher;
 pub mod normalize;
 pub mod policy_set;
+pub mod printable;
 pub mod remote_keys;
 pub mod request;
 pub mod resource;

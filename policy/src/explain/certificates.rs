@@ -14,7 +14,7 @@ pub(super) fn step(set: &PolicySet, who: &Authenticated) -> Option<Step> {
         let rule = certificates.rules.get(attempt.rule)?;
         let (outcome, text) = outcome(&attempt.outcome);
         Some(Item {
-            title: title(&rule.source),
+            title: clip(title(&rule.source)),
             outcome,
             text,
             at: rule.at.clone(),
@@ -25,7 +25,7 @@ pub(super) fn step(set: &PolicySet, who: &Authenticated) -> Option<Step> {
         (Some(failure), _) => (Outcome::Fail, failure.message().to_owned()),
         (None, Some(identity)) => (
             Outcome::Pass,
-            clip(&format!("the client is {}", identity.shown())),
+            clip(format!("the client is {}", identity.shown())),
         ),
         (None, None) => (
             Outcome::Pass,
@@ -54,16 +54,13 @@ fn outcome(outcome: &identify::Outcome) -> (Outcome, String) {
         identify::Outcome::Absent => (Outcome::Skip, "there is none".into()),
         identify::Outcome::UntrustedSender(header) => (
             Outcome::Skip,
-            format!(
-                "{} is removed: its sender is not trusted",
-                String::from_utf8_lossy(header)
-            ),
+            format!("{} is removed: its sender is not trusted", clip(header)),
         ),
         identify::Outcome::Doubtful(doubt) => (Outcome::Fail, (*doubt).to_owned()),
         identify::Outcome::Refused(name, refusal) => {
-            (Outcome::Fail, clip(&format!("{name}: {refusal}")))
+            (Outcome::Fail, clip(format!("{name}: {refusal}")))
         }
-        identify::Outcome::Accepted(name) => (Outcome::Pass, clip(&format!("accepted: {name}"))),
+        identify::Outcome::Accepted(name) => (Outcome::Pass, clip(format!("accepted: {name}"))),
     }
 }
 
@@ -86,7 +83,7 @@ pub(super) fn conclusion(
     let why = last.map(|attempt| format!(": {}", outcome(&attempt.outcome).1));
     let place = at.as_ref().and_then(|at| {
         let resource = at.resource.as_ref()?;
-        Some(format!(" ({resource} {})", at.path))
+        Some(format!(" ({} {})", clip(resource.to_string()), at.path))
     });
     let [why, place] = [why, place].map(Option::unwrap_or_default);
     (format!("{}{why}{place}", failure.message()), at)

@@ -1,7 +1,8 @@
 //! The same decision with its story: every token and rule that was looked at, what was wanted, what was
 //! found and where it stands, and for a denied request the rule that came closest.
 //!
-//! Texts are short and carry no secret: values of credential headers are never shown, nor is any token.
+//! Texts are short, one line each ([`crate::printable`]), and carry no secret: values of credential headers are
+//! never shown, nor is any token.
 
 mod certificates;
 mod miss;
@@ -252,7 +253,7 @@ impl Observer for Trace<'_> {
             id,
             action: policy.action,
             matched,
-            title: format!("rule {index} of {title}"),
+            title: format!("rule {index} of {}", show::clip(title)),
             at: Location {
                 path,
                 ..policy.at.clone()
@@ -347,7 +348,7 @@ fn refused_peer(
     };
     let summary = format!(
         "{} is {} and got {got}; Istio closes such a connection",
-        name.unwrap_or_default(),
+        show::clip(name.unwrap_or_default()),
         mode.as_str()
     );
     let path = at.path.key("spec");
@@ -371,7 +372,7 @@ fn conclusion(
             (
                 format!(
                     "a claim with control characters cannot become the header {}",
-                    show::clip(&String::from_utf8_lossy(name))
+                    show::clip(name)
                 ),
                 None,
             )

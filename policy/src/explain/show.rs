@@ -8,9 +8,10 @@ use crate::diagnostic::Location;
 use crate::evaluate::{Part, Walk};
 use crate::matcher::StringMatcher;
 use crate::policy_set::{Clause, MetadataMatcher, PathMatcher, PolicySet, Test, TokenPlace};
+use crate::printable;
 use crate::request::{Attribute, MetadataValue};
 
-/// Longer texts are cut, in characters.
+/// Longer texts are cut, in bytes of what is shown.
 const MAX_SHOWN: usize = 160;
 
 /// Headers that carry credentials.
@@ -31,9 +32,9 @@ pub(super) fn condition(
 ) -> Condition {
     Condition {
         field: String::new(),
-        attribute: attribute(&clause.test),
-        wanted: clip(&wanted(set, clause)),
-        got: clip(&got(set, walk, &clause.test)),
+        attribute: clip(attribute(&clause.test)),
+        wanted: clip(wanted(set, clause)),
+        got: clip(got(set, walk, &clause.test)),
         holds,
         at: Location {
             path: clause.at.clone(),
@@ -116,54 +117,45 @@ fn texts<T: Display>(values: &[T]) -> Vec<String> {
     values.iter().map(ToString::to_string).collect()
 }
 
-fn got(set: &PolicySet, walk: Walk<'_>, test: &Test) -> String {
+fn got(set: &PolicySet, walk: Walk<'_>, test: &Test) -> Vec<u8> {
     let request = walk.view.request;
-    // A character has four bytes at most; what is beyond is not shown.
-    let lossy = |bytes: &[u8]| {
-        let shown = bytes.get(..4 * (MAX_SHOWN + 1)).unwrap_or(bytes);
-        String::from_utf8_lossy(shown).into_owned()
-    };
     match test {
         Test::PeerName(_) => match request.peer_names {
             Attribute::Known([]) => "none".into(),
-            Attribute::Known(names) => names
-                .iter()
-                .map(|name| lossy(name))
-                .collect::<Vec<_>>()
-                .join(", "),
+            Attribute::Known(names) => names.join(b", ".as_slice()),
             Attribute::Unreadable => unreadable(),
         },
         Test::SourceIp(_) => address(request.source_ip),
         Test::RemoteIp(_) => address(request.remote_ip),
         Test::DestinationIp(_) => address(request.destination_ip),
         Test::DestinationPort(_) => match request.destination_port {
-            Attribute::Known(port) => port.to_string(),
+            Attribute::Known(port) => port.to_string().into(),
             Attribute::Unreadable => unreadable(),
         },
         Test::ServerName(_) => match request.server_name {
             Attribute::Known([]) => "none".into(),
-            Attribute::Known(name) => lossy(name),
+            Attribute::Known(name) => name.into(),
             Attribute::Unreadable => unreadable(),
         },
-        Test::Host(_) => request.authority.map_or_else(|| "none".into(), lossy),
-        Test::Method(_) => lossy(request.method),
-        Test::Path(_) => lossy(walk.view.path_only()),
+        Test::Host(_) => request.authority.unwrap_or(b"none").into(),
+        Test::Method(_) => request.method.into(),
+        Test::Path(_) => walk.view.path_only().into(),
         // The query is where tokens may be.
-        Test::Header { name, .. } if name.as_ref() == b":path" => lossy(walk.view.path_only()),
+        Test::Header { name, .. } if name.as_ref() == b":path" => walk.view.path_only().into(),
         Test::Header { name, .. } => {
-            let values: Vec<String> = walk.view.values(name).map(lossy).collect();
+            let values: Vec<&[u8]> = walk.view.values(name).collect();
             if values.is_empty() {
                 "no such header".into()
             } else if is_secret(set, name) {
                 "a value that is not shown".into()
             } else {
-                values.join(" and ")
+                values.join(b" and ".as_slice())
             }
         }
         Test::RequestPrincipal(_) => match walk.payload {
             None => "no token".into(),
             Some(payload) => match (payload.text("iss"), payload.text("sub")) {
-                (Some(issuer), Some(subject)) => format!("{issuer}/{subject}"),
+                (Some(issuer), Some(subject)) => format!("{issuer}/{subject}").into(),
                 (None, _) => "a token without `iss`".into(),
                 (_, None) => "a token without `sub`".into(),
             },
@@ -173,23 +165,22 @@ fn got(set: &PolicySet, walk: Walk<'_>, test: &Test) -> String {
             Some(identity) => match identity.values(field) {
                 None => "nothing: it is not told, or not without doubt".into(),
                 Some(values) if values.is_empty() => "none".into(),
-                Some(values) => values.join(" and "),
+                Some(values) => values.join(" and ").into(),
             },
         },
         Test::Metadata { filter, key, .. } => match request.metadata {
-            Attribute::Known(found) => metadata(found.get(filter, key)),
+            Attribute::Known(found) => metadata(found.get(filter, key)).into(),
             Attribute::Unreadable => unreadable(),
         },
         Test::Claim { path, .. } => match walk.payload {
             None => "no token".into(),
-            Some(payload) => payload.claim(path).map_or_else(
-                || "no such claim".into(),
-                |claim| {
-                    claim
-                        .as_str()
-                        .map_or_else(|| claim.to_compact(), str::to_owned)
-                },
-            ),
+            Some(payload) => match payload.claim(path) {
+                None => "no such claim".into(),
+                Some(claim) => claim
+                    .as_str()
+                    .map_or_else(|| claim.to_compact(), str::to_owned)
+                    .into(),
+            },
         },
     }
 }
@@ -203,14 +194,14 @@ fn metadata(value: Option<&MetadataValue>) -> String {
     }
 }
 
-fn address(ip: Attribute<IpAddr>) -> String {
+fn address(ip: Attribute<IpAddr>) -> Vec<u8> {
     match ip {
-        Attribute::Known(ip) => ip.to_string(),
+        Attribute::Known(ip) => ip.to_string().into(),
         Attribute::Unreadable => unreadable(),
     }
 }
 
-fn unreadable() -> String {
+fn unreadable() -> Vec<u8> {
     "nothing: it cannot be read here".into()
 }
 
@@ -224,20 +215,6 @@ fn is_secret(set: &PolicySet, name: &[u8]) -> bool {
 }
 
 /// One line of a sensible length: what a client sent may be long, or look like lines of a log.
-pub(super) fn clip(text: &str) -> String {
-    let one_line: String = text
-        .chars()
-        .take(MAX_SHOWN + 1)
-        .map(|character| {
-            if character.is_control() {
-                '\u{fffd}'
-            } else {
-                character
-            }
-        })
-        .collect();
-    match one_line.char_indices().nth(MAX_SHOWN) {
-        Some((end, _)) => one_line.get(..end).unwrap_or_default().to_owned() + "…",
-        None => one_line,
-    }
+pub(super) fn clip(text: impl AsRef<[u8]>) -> String {
+    printable::write_within(text.as_ref(), MAX_SHOWN)
 }

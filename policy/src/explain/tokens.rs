@@ -34,7 +34,7 @@ pub(super) fn step(set: &PolicySet, who: &Authenticated, now: u64) -> Step {
         ),
         (None, Some(payload)) => {
             let principal = match (payload.text("iss"), payload.text("sub")) {
-                (Some(issuer), Some(subject)) => clip(&format!("principal {issuer}/{subject}")),
+                (Some(issuer), Some(subject)) => clip(format!("principal {issuer}/{subject}")),
                 _ => "no principal: the token lacks `iss` or `sub`".into(),
             };
             let tolerance = tolerance(payload, now);
@@ -130,10 +130,10 @@ fn item(set: &PolicySet, attempt: &Attempt) -> Option<Item> {
     };
     Some(Item {
         title: format!(
-            "{} against {issuer} of {}/{}",
+            "{} against {} of {}",
             place_text(place),
-            resource.namespace,
-            resource.name
+            clip(issuer),
+            clip(format!("{}/{}", resource.namespace, resource.name))
         ),
         outcome: Outcome::of(attempt.outcome.is_ok()),
         text,
@@ -143,11 +143,10 @@ fn item(set: &PolicySet, attempt: &Attempt) -> Option<Item> {
 }
 
 fn place_text(place: &TokenPlace) -> String {
-    let text = String::from_utf8_lossy;
     match place {
-        TokenPlace::Header { name, .. } => format!("header {}", text(name)),
-        TokenPlace::Param(name) => format!("parameter {}", text(name)),
-        TokenPlace::Cookie(name) => format!("cookie {}", text(name)),
+        TokenPlace::Header { name, .. } => format!("header {}", clip(name)),
+        TokenPlace::Param(name) => format!("parameter {}", clip(name)),
+        TokenPlace::Cookie(name) => format!("cookie {}", clip(name)),
     }
 }
 
@@ -187,7 +186,10 @@ fn hint(attempt: &Attempt, provider: &Provider, asked: &[&Provider]) -> String {
 }
 
 fn quoted<'t>(texts: impl Iterator<Item = &'t str>) -> String {
-    let quoted: Vec<String> = texts.take(8).map(|text| format!("`{text}`")).collect();
+    let quoted: Vec<String> = texts
+        .take(8)
+        .map(|text| format!("`{}`", clip(text)))
+        .collect();
     quoted.join(", ")
 }
 

@@ -11,8 +11,8 @@ use portcullis_policy::gateway::Gateway;
 use portcullis_policy::normalize::Incoming;
 use portcullis_policy::resource::VirtualService;
 use portcullis_policy::{
-    Attribute, Authenticated, Decision, PolicySet, Request, Tls, authenticate, compile, decide,
-    explain,
+    Attribute, Authenticated, Decision, Explanation, PolicySet, Request, Tls, authenticate,
+    compile, decide, explain, printable,
 };
 
 use super::{Answer, Driver, Findings, Run, Support, real_now};
@@ -198,11 +198,15 @@ fn answer(entry: &Entry, policies: &PolicySet, incoming: Incoming) -> Answer {
     let outcome = incoming.with_request(entry.scenario.proxy, |request| {
         let who = authenticate(policies, request, &RustVerifier);
         let decision = decide(policies, request, &who);
-        let explained = explain(policies, request, &who).decision;
+        let explanation = explain(policies, request, &who);
+        let explained = explanation.decision;
         if decision != explained {
             return Err(format!(
                 "decide says {decision:?}, explain says {explained:?}"
             ));
+        }
+        if let Some(text) = texts(&explanation).find(|text| printable::sentence(text) != *text) {
+            return Err(format!("a text is no printable line: {text:?}"));
         }
         let poorer = decide(policies, &without_unneeded(policies, request), &who);
         if decision != poorer {
@@ -225,6 +229,23 @@ fn answer(entry: &Entry, policies: &PolicySet, incoming: Incoming) -> Answer {
             ..Outcome::default()
         })),
     }
+}
+
+/// Every text of an explanation.
+fn texts(explanation: &Explanation) -> impl Iterator<Item = &str> {
+    let of_steps = explanation.steps.iter().flat_map(|step| {
+        let of_items = step.items.iter().flat_map(|item| {
+            let conditions = item.conditions.iter();
+            let of_conditions =
+                conditions.flat_map(|one| [&one.field, &one.attribute, &one.wanted, &one.got]);
+            [&item.title, &item.text].into_iter().chain(of_conditions)
+        });
+        [&step.text].into_iter().chain(of_items)
+    });
+    [&explanation.summary]
+        .into_iter()
+        .chain(of_steps)
+        .map(String::as_str)
 }
 
 fn without_unneeded<'r>(set: &PolicySet, request: &Request<'r>) -> Request<'r> {

@@ -268,3 +268,67 @@ fn a_flood_of_denials_writes_few_lines_that_look_at_few_rules() {
         "the log says how many it lacks"
     );
 }
+
+/// What a verified token says in an access log: the principal, and the details of a refusal.
+#[test]
+fn a_principal_is_one_line_of_an_access_log() {
+    const LOG_FORMAT: &str = "entry=[%FILTER_STATE(wasm.portcullis.principal:PLAIN)%]\n";
+    let upstream = echo().unwrap();
+    let settings = settings(&[tokens(&json!({}))]);
+    let mut listener = Listener::new("gate", vec![plugin(&settings)]);
+    listener.connection_manager.insert(
+        "access_log".into(),
+        json!([{
+            "name": "envoy.access_loggers.stdout",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog",
+                "log_format": { "text_format_source": { "inline_string": LOG_FORMAT } },
+            },
+        }]),
+    );
+    let envoy = start(&upstream, vec![listener]);
+    let endless = "s".repeat(40_000);
+    let cut = format!("{}\\…", "s".repeat(1024 - ISSUER.len() - 1));
+    let subjects = [
+        ("alice", "alice"),
+        ("Jürgen", "Jürgen"),
+        ("x\nentry=[forged]", r"x\u{a}entry=[forged]"),
+        ("y\r\nentry=[forged]", r"y\u{d}\u{a}entry=[forged]"),
+        ("x\u{2028}y\u{85}z\u{0}", r"x\u{2028}y\u{85}z\u{0}"),
+        ("\u{1b}[2K\u{7f}", r"\u{1b}[2K\u{7f}"),
+        ("\u{202e}nimda", r"\u{202e}nimda"),
+        (r"x\u{a}", r"x\\u{a}"),
+        (endless.as_str(), &cut),
+    ];
+    for (subject, _) in subjects {
+        let token = token(&json!({ "sub": subject }));
+        let exchange = with("/", &[("authorization", &bearer(&token))]);
+        check(&envoy, &exchange, 200);
+    }
+    // Envoy writes its entries every few seconds.
+    let entries = || -> Vec<String> {
+        let log = envoy.log();
+        let lines = log.lines().filter(|line| line.starts_with("entry="));
+        lines.map(str::to_owned).collect()
+    };
+    eventually("the access log", || entries().len() >= subjects.len());
+    let expected: Vec<String> = subjects
+        .iter()
+        .map(|(_, shown)| format!("entry=[{ISSUER}/{shown}]"))
+        .collect();
+    assert_eq!(entries(), expected);
+    assert_sound(&envoy);
+}
+
+/// What a client sends is told apart from what only looks like it.
+#[test]
+fn a_denial_shows_invisible_characters_by_their_numbers() {
+    let upstream = echo().unwrap();
+    let envoy = gate(&upstream, &gatekeeper());
+    let evil = with("/open", &[("x-evil", b"a\\u{a}b\xe2\x80\xa8c\xc2\xa0\xff")]);
+    let log = log_of(&envoy, &evil, 403);
+    assert!(
+        log.contains(r"(header x-evil a\\u{a}b\u{2028}c\u{a0}\xff)"),
+        "{log}"
+    );
+}
