@@ -1,7 +1,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use portcullis_policy::certificate::{Certificate, Identity};
-use portcullis_policy::compile::{self as core, KeySetSource, TokenMode};
+use portcullis_policy::compile::{self as core, KeySetSource, TokenMode, TokenSettings};
 use portcullis_policy::crypto::RustVerifier;
 use portcullis_policy::diagnostic::Location;
 use portcullis_policy::gateway::{self, Gateway};
@@ -269,11 +269,14 @@ fn core_setting(setting: &Setting) -> core::Setting {
         key_sets: key_sets.collect(),
         is_tcp: setting.proxy.as_ref().is_some_and(|proxy| proxy.tcp),
         fetches_keys: false,
-        tokens: match setting.tokens.as_deref() {
-            None | Some("envoy") => TokenMode::Envoy,
-            Some(_) => TokenMode::Strict {
-                token_type: setting.token_type.clone(),
+        tokens: TokenSettings {
+            mode: match setting.tokens.as_deref() {
+                None | Some("envoy") => TokenMode::Envoy,
+                Some(_) => TokenMode::Strict {
+                    token_type: setting.token_type.clone(),
+                },
             },
+            removes_twins: setting.remove_twins,
         },
         enforcer: match setting.enforced_by.as_deref() {
             Some("istio") => core::Enforcer::Istio,

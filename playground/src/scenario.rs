@@ -31,7 +31,7 @@ fn file(scenario: Scenario) -> ScenarioFile {
             ("gateway", u16::try_from(trusted_proxies).ok())
         }
     };
-    let (tokens, token_type) = match scenario.tokens {
+    let (tokens, token_type) = match scenario.tokens.mode {
         TokenMode::Envoy => ("envoy", None),
         TokenMode::Strict { token_type } => ("strict", token_type),
     };
@@ -70,6 +70,7 @@ fn file(scenario: Scenario) -> ScenarioFile {
             .collect(),
         tokens: tokens.into(),
         token_type,
+        remove_twins: scenario.tokens.removes_twins,
         enforced_by: match scenario.enforcer {
             Enforcer::Core | Enforcer::Plugin => "portcullis",
             Enforcer::Istio => "istio",

@@ -45,6 +45,11 @@ wire! {
         /// What a token's `typ` must be in strict mode; absent does not look at it.
         #[serde(default)]
         token_type: Option<String>,
+        /// Whether a client's headers are removed that some servers take for those of a token. Strict mode removes
+        /// them in any case.
+        #[serde(default)]
+        #[tsify(optional)]
+        remove_twins: bool,
         /// Who enforces the policies; absent is `portcullis`.
         #[serde(default)]
         #[tsify(type = "\"portcullis\" | \"istio\"")]
@@ -392,6 +397,8 @@ wire! {
         /// What a token's `typ` must be in strict mode; absent does not look at it.
         #[serde(skip_serializing_if = "Option::is_none")]
         token_type: Option<String>,
+        /// Whether a client's headers are removed that some servers take for those of a token.
+        remove_twins: bool,
         /// Who enforces the policies.
         #[tsify(type = "\"portcullis\" | \"istio\"")]
         enforced_by: String,

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::compile::{Enforcer, KeySetSource, Mesh, Setting, TokenMode, Unselected, Workload};
+use crate::compile::{
+    Enforcer, KeySetSource, Mesh, Setting, TokenMode, TokenSettings, Unselected, Workload,
+};
 use crate::crypto::CacheLimits;
 use crate::diagnostic::{Code, Diagnostic, Location, Severity};
 use crate::resource::{Decoder, Field, Object, Resources};
@@ -26,7 +28,7 @@ pub struct Config {
     /// `signatureCache`
     pub signature_cache: CacheLimits,
     /// `tokens`
-    pub tokens: TokenMode,
+    pub tokens: TokenSettings,
     /// `waiting`
     pub waiting: WaitingConfig,
     /// `unselectedPolicies`
@@ -99,7 +101,7 @@ impl Config {
             config.key_sets = key_sets(&mut decoder, &object, &mut config.clusters);
             config.signatures = signatures(&mut decoder, &object);
             config.signature_cache = signature_cache(&mut decoder, &object);
-            config.tokens = tokens(&mut decoder, &object).unwrap_or_default();
+            config.tokens = tokens(&mut decoder, &object, TokenSettings::default());
             config.waiting = waiting(&mut decoder, &object);
             config.keeps_tokens = decoder.boolean(&object, "keepTokens").unwrap_or_default();
             config.unselected = one_of(
@@ -214,36 +216,52 @@ pub(crate) fn workload(decoder: &mut Decoder, object: &Object<'_>) -> Option<Wor
     })
 }
 
-/// `tokens`: the mode alone, or an object with `mode`, and for strict mode `typ`; `None` if it is absent or
-/// refused.
-pub(crate) fn tokens(decoder: &mut Decoder, object: &Object<'_>) -> Option<TokenMode> {
-    let field = object.field("tokens")?;
-    let mut token_type = None;
-    let mode = if let Value::Mapping(_) = field.node.value {
-        let object = decoder.object(&field)?;
-        let mode = decoder.required_string(&object, "mode")?;
-        if mode.text == "envoy" {
-            decoder.known_fields(&object, &["mode"]);
-        } else {
-            decoder.known_fields(&object, &["mode", "typ"]);
-            token_type = decoder.filled_string(&object, "typ").map(|typ| typ.text);
-        }
-        mode
-    } else {
-        decoder.text(&field)?
+/// `tokens`: the mode alone, or an object with it. What is absent or refused is as in `settings`.
+pub(crate) fn tokens(
+    decoder: &mut Decoder,
+    object: &Object<'_>,
+    mut settings: TokenSettings,
+) -> TokenSettings {
+    let Some(field) = object.field("tokens") else {
+        return settings;
     };
-    match mode.text.as_str() {
-        "envoy" => return Some(TokenMode::Envoy),
-        "strict" => return Some(TokenMode::Strict { token_type }),
-        other => decoder.refuse(
-            Code::UnknownEnumValue,
-            &mode.at,
-            &other,
-            "a way to read tokens",
-            "use envoy or strict",
-        ),
+    let mode = if let Value::Mapping(_) = field.node.value {
+        decoder
+            .object(&field)
+            .and_then(|object| Some((decoder.required_string(&object, "mode")?, Some(object))))
+    } else {
+        decoder.text(&field).map(|mode| (mode, None))
+    };
+    let Some((mode, object)) = mode else {
+        return settings;
+    };
+    let own = match mode.text.as_str() {
+        "envoy" => "removeTwins",
+        "strict" => "typ",
+        other => {
+            decoder.refuse(
+                Code::UnknownEnumValue,
+                &mode.at,
+                &other,
+                "a way to read tokens",
+                "use envoy or strict",
+            );
+            return settings;
+        }
+    };
+    if let Some(object) = &object {
+        decoder.known_fields(object, &["mode", own]);
+        settings.removes_twins = decoder
+            .boolean(object, "removeTwins")
+            .unwrap_or(settings.removes_twins);
     }
-    None
+    if own == "typ" {
+        let token_type = object.and_then(|object| decoder.filled_string(&object, "typ"));
+        settings.mode = TokenMode::Strict {
+            token_type: token_type.map(|typ| typ.text),
+        };
+    }
+    settings
 }
 
 /// The value of a field that knows two words; the first one's if it is absent or neither.
@@ -478,11 +496,13 @@ mod tests {
             assert!(config.resources.diagnostics.is_empty(), "{tokens}");
             config.setting(Workload::default()).tokens
         };
-        let strict = |token_type: Option<&str>| TokenMode::Strict {
-            token_type: token_type.map(str::to_owned),
+        let strict = |token_type: Option<&str>| {
+            TokenSettings::from(TokenMode::Strict {
+                token_type: token_type.map(str::to_owned),
+            })
         };
         for tokens in ["null", r#""envoy""#, r#"{"mode":"envoy"}"#] {
-            assert_eq!(mode(tokens), TokenMode::Envoy, "{tokens}");
+            assert_eq!(mode(tokens), TokenMode::Envoy.into(), "{tokens}");
         }
         assert_eq!(mode(r#""strict""#), strict(None));
         assert_eq!(mode(r#"{"mode":"strict"}"#), strict(None));
@@ -490,7 +510,14 @@ mod tests {
             mode(r#"{"mode":"strict","typ":"at+jwt"}"#),
             strict(Some("at+jwt"))
         );
+        let settings = mode(r#"{"mode":"envoy","removeTwins":true}"#);
+        assert!(settings.removes_twins() && !settings.is_strict());
+        assert!(strict(None).removes_twins());
         for (tokens, expected) in [
+            (
+                r#"{"mode":"strict","removeTwins":true}"#,
+                "error[unknown-field]: tokens.removeTwins: `removeTwins` is not a field here",
+            ),
             (
                 r#""Strict""#,
                 "error[unknown-enum-value]: tokens: `Strict` is not a way to read tokens",

@@ -178,7 +178,8 @@ impl Decision {
                 details: details(&format!("jwt_authn_access_denied{{{}}}", failure.message())),
             }),
             Reason::UnwritableHeader => {
-                let name = String::from_utf8_lossy(who.edits.unwritable().unwrap_or_default());
+                let (name, _) = who.edits.unwritable(&set.tokens).unzip();
+                let name = String::from_utf8_lossy(name.unwrap_or_default());
                 Some(LocalReply {
                     status: 503,
                     body: format!("invalid header value for: {name}").into(),

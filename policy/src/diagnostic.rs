@@ -92,6 +92,8 @@ codes! {
     InvalidUrl = "invalid-url",
     /// Not the name of a header.
     InvalidHeaderName = "invalid-header-name",
+    /// A token would write a header that belongs to the connection, to proxies or to the client.
+    ReservedHeader = "reserved-header",
     /// Not an IP address or CIDR range.
     InvalidCidr = "invalid-cidr",
     /// Not a port number.
@@ -158,6 +160,12 @@ codes! {
     UnknownIssuer = "unknown-issuer",
     /// Several token rules: a good token of any of them is enough.
     AnyTokenIsEnough = "any-token-is-enough",
+    /// A rule looks for tokens in a header that a rule writes, where a client's own are removed.
+    NoTokenIsRead = "no-token-is-read",
+    /// A token writes a header, and a client's header with `_` for `-` is another one, except to some servers.
+    HeaderHasTwins = "header-has-twins",
+    /// A claim is denied by its text and becomes a header, whose spaces at the ends servers cut off.
+    ClaimMayBePadded = "claim-may-be-padded",
     /// The header for the token usually has `Bearer ` in front of it, and the rule takes the whole value.
     MissingPrefix = "missing-prefix",
     /// A CORS preflight carries no token, and every rule asks for one.

@@ -88,7 +88,9 @@ pub(crate) fn evaluate<O: Observer>(
     };
     let decision = Decision::from(reason);
     match decision.verdict {
-        Verdict::Allow if who.edits.unwritable().is_some() => Reason::UnwritableHeader.into(),
+        Verdict::Allow if who.edits.unwritable(&set.tokens).is_some() => {
+            Reason::UnwritableHeader.into()
+        }
         _ => decision,
     }
 }

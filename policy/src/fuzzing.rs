@@ -252,7 +252,7 @@ fn policies() -> &'static [PolicySet] {
         let (resources, _) = Resources::read_text(include_str!("../fuzz/policies.yaml"));
         let sets = modes.into_iter().filter_map(|tokens| {
             let setting = Setting {
-                tokens,
+                tokens: tokens.into(),
                 ..Setting::default()
             };
             compile(&resources, &setting).set

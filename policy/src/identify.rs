@@ -12,7 +12,7 @@ use crate::policy_set::{
     CertificateRules, CertificateTest, IdentityRule, IdentitySource, NameMatcher, PolicySet,
     Senders, TimeMatcher,
 };
-use crate::request::{Attribute, HeaderEdits, Request};
+use crate::request::{Attribute, HeaderEdits, Request, is_twin};
 use crate::resource::TokenBinding;
 
 /// The header of RFC 9440.
@@ -137,12 +137,6 @@ pub(crate) fn identify(
         Some(_) => Some(CertificateFailure::Missing),
         None => None,
     };
-}
-
-/// Whether a header is the named one to a server that takes `_` for `-`, as CGI does.
-fn is_twin(name: &[u8], reserved: &[u8]) -> bool {
-    let folded = |byte: &u8| if *byte == b'_' { b'-' } else { *byte };
-    name.iter().map(folded).eq(reserved.iter().map(folded))
 }
 
 /// Whether a header tells of certificates and nobody believes its sender.

@@ -9,7 +9,7 @@ use crate::certificate::{AttributeType, Certificate, CertificateField, Distingui
 use crate::diagnostic::{Location, ResourceId};
 use crate::matcher::{Cidr, PathTemplate, PeerNameMatcher, RequestPrincipalMatcher, StringMatcher};
 use crate::remote_keys::KeyLocation;
-use crate::request::{Attribute, Request, Tls};
+use crate::request::{Attribute, Request, Tls, is_twin};
 use crate::resource::{Action, MutualTlsMode, TokenBinding};
 use crate::source::FieldPath;
 use crate::time;
@@ -26,6 +26,8 @@ pub struct PolicySet {
     pub(crate) providers: Box<[Provider]>,
     /// Every header that a rule writes a payload or a claim to, lower case: a client's own are removed.
     pub(crate) output_headers: Box<[Box<[u8]>]>,
+    /// Whether a client's headers are removed that some servers take for those that rules write or read.
+    pub(crate) removes_twins: bool,
     pub(crate) policies: Box<[Policy]>,
     /// The rules of each action in the order in which Envoy tries them: by identity, as bytes.
     pub(crate) audit: Box<[RuleId]>,
@@ -244,6 +246,16 @@ pub(crate) enum TokenPlace {
     Cookie(Box<[u8]>),
 }
 
+impl TokenPlace {
+    /// The header's name, if it is one.
+    pub(crate) fn header(&self) -> Option<&[u8]> {
+        match self {
+            Self::Header { name, .. } => Some(name),
+            Self::Param(_) | Self::Cookie(_) => None,
+        }
+    }
+}
+
 /// One enforced `AuthorizationPolicy`.
 #[derive(Debug, Clone)]
 pub(crate) struct Policy {
@@ -402,6 +414,19 @@ impl PolicySet {
             }
         }
         set
+    }
+
+    /// Whether a header must go since some servers take it for one that a rule writes, or for one that a rule
+    /// reads tokens from, which would bring an unverified one along.
+    pub(crate) fn is_twin_of_token_header(&self, name: &[u8]) -> bool {
+        let read = || {
+            let places = self.providers.iter().flat_map(|one| one.places.iter());
+            places.filter_map(TokenPlace::header)
+        };
+        let is_one_read = || read().any(|one| one == name);
+        self.removes_twins
+            && (self.output_headers.iter().any(|one| is_twin(name, one))
+                || read().any(|one| is_twin(name, one)) && !is_one_read())
     }
 
     pub(crate) fn policy(&self, rule: RuleId) -> Option<&Policy> {

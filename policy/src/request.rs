@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use crate::authenticate::TokenMode;
 use crate::certificate::Identity;
 use crate::source::{Node, Value};
 
@@ -151,6 +152,52 @@ impl Metadata {
 /// Name and value.
 type AddedHeader = (Box<[u8]>, Box<[u8]>);
 
+/// Why a value is no header's (RFC 9110 section 5.5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unwritable {
+    /// A control character in it could end it and start another.
+    Control,
+    /// A space or tab at an end is none of the value, so servers cut it off, and read another value than the one
+    /// that policies were asked about. Envoy writes it, strict mode does not.
+    Padded,
+}
+
+impl Unwritable {
+    fn of(value: &[u8], mode: &TokenMode) -> Option<Self> {
+        let is_forbidden = |byte: &u8| byte.is_ascii_control() && *byte != b'\t';
+        let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+        if value.iter().any(is_forbidden) {
+            Some(Self::Control)
+        } else if mode.is_strict() && (is_blank(value.first()) || is_blank(value.last())) {
+            Some(Self::Padded)
+        } else {
+            None
+        }
+    }
+
+    /// In words, after "a claim with".
+    pub(crate) fn what(self) -> &'static str {
+        match self {
+            Self::Control => "control characters",
+            Self::Padded => "spaces around it",
+        }
+    }
+}
+
+/// Whether two headers are one to a server that hands them on as variables (RFC 3875 section 4.1.18): CGI and WSGI
+/// write `_` for `-`, PHP for a dot too, and older servers for whatever is neither letter nor digit. Names are lower
+/// case.
+pub(crate) fn is_twin(name: &[u8], other: &[u8]) -> bool {
+    let folded = |byte: &u8| {
+        if byte.is_ascii_alphanumeric() {
+            *byte
+        } else {
+            b'_'
+        }
+    };
+    name.iter().map(folded).eq(other.iter().map(folded))
+}
+
 /// What authentication changes about a request before authorization and the upstream see it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HeaderEdits {
@@ -189,13 +236,10 @@ impl HeaderEdits {
             .map(|(name, value)| (name.as_ref(), value.as_ref()))
     }
 
-    /// The first header that cannot go upstream, since a control character in it could end it and start
-    /// another (RFC 9110 section 5.5).
-    pub(crate) fn unwritable(&self) -> Option<&[u8]> {
-        let is_forbidden = |byte: &u8| byte.is_ascii_control() && *byte != b'\t';
+    /// The first header that cannot go upstream, and why.
+    pub(crate) fn unwritable(&self, mode: &TokenMode) -> Option<(&[u8], Unwritable)> {
         self.added()
-            .find(|(_, value)| value.iter().any(is_forbidden))
-            .map(|(name, _)| name)
+            .find_map(|(name, value)| Some((name, Unwritable::of(value, mode)?)))
     }
 
     /// The new `:path`, if it changes.
@@ -253,5 +297,57 @@ impl<'a> View<'a> {
             .into_iter()
             .chain(original.map(|(_, value)| *value))
             .chain(added.map(|(_, value)| value.as_ref()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(value: &str, envoy: Option<Unwritable>, strict: Option<Unwritable>) {
+        let mode = TokenMode::Strict { token_type: None };
+        assert_eq!(
+            Unwritable::of(value.as_bytes(), &TokenMode::Envoy),
+            envoy,
+            "{value:?}"
+        );
+        assert_eq!(Unwritable::of(value.as_bytes(), &mode), strict, "{value:?}");
+    }
+
+    #[test]
+    fn values_that_no_header_has() {
+        use Unwritable::{Control, Padded};
+        check("", None, None);
+        check("a b\tc", None, None);
+        check("Jürgen", None, None);
+        for value in [" ", "\t", " a", "a ", "\ta", "a\t", " a\t"] {
+            check(value, None, Some(Padded));
+        }
+        for value in ["a\n", "\0", "\r\n a", "\u{1b}", "\u{7f}", " a\u{1}"] {
+            check(value, Some(Control), Some(Control));
+        }
+        // Unicode has more blanks, which HTTP does not cut off.
+        check("\u{a0}a\u{3000}", None, None);
+    }
+
+    #[test]
+    fn twins_differ_in_what_is_neither_letter_nor_digit() {
+        for (name, other, expected) in [
+            ("x-sub", "x-sub", true),
+            ("x_sub", "x-sub", true),
+            ("x.sub", "x-sub", true),
+            ("x-a-b", "x_a_b", true),
+            ("xsub", "x-sub", false),
+            ("x--sub", "x-sub", false),
+            ("x-sub", "x-su", false),
+            ("x-sub1", "x-sub2", false),
+        ] {
+            assert_eq!(
+                is_twin(name.as_bytes(), other.as_bytes()),
+                expected,
+                "{name} {other}"
+            );
+        }
     }
 }

@@ -96,11 +96,15 @@ fn module(entry: &Entry) -> Result<String> {
             writeln!(text, "  - uri: {}\n    jwks: '{}'", source.uri, source.jwks)?;
         }
     }
-    if let TokenMode::Strict { token_type } = &entry.setting.tokens {
-        match token_type {
-            None => text += "  tokens: strict\n",
-            Some(typ) => writeln!(text, "  tokens: {{mode: strict, typ: '{typ}'}}")?,
+    match &entry.setting.tokens.mode {
+        TokenMode::Envoy if entry.setting.tokens.removes_twins => {
+            text += "  tokens: {mode: envoy, removeTwins: true}\n";
         }
+        TokenMode::Envoy => {}
+        TokenMode::Strict { token_type: None } => text += "  tokens: strict\n",
+        TokenMode::Strict {
+            token_type: Some(typ),
+        } => writeln!(text, "  tokens: {{mode: strict, typ: '{typ}'}}")?,
     }
     Ok(text)
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use portcullis_policy::compile;
 use portcullis_policy::config::Config;
 use portcullis_policy::diagnostic::{Code, Severity};
-use portcullis_policy::resource::Resources;
+use portcullis_policy::resource::{RESERVED_HEADERS, Resources};
 use portcullis_policy::source::from_yaml;
 use portcullis_tests::corpus::{Entry, load};
 use portcullis_tests::manifests::{Kind, manifest};
@@ -208,8 +208,25 @@ fn reference_of_the_diagnostics() {
     for code in Code::ALL {
         writeln!(table, "| `{code}` | {} |", code.meaning()).unwrap();
     }
+    table.push_str(RESERVED);
+    for header in RESERVED_HEADERS {
+        let (severity, reason) = (header.severity.as_str(), header.reason);
+        writeln!(table, "| `{}` | {severity} | {reason} |", header.name).unwrap();
+    }
     fresh(&root().join("docs/diagnostics.md"), &table);
 }
+
+/// Before the headers of `reserved-header`.
+const RESERVED: &str = "
+## Headers that are no token's
+
+`reserved-header` speaks of these in `outputClaimToHeaders` and `outputPayloadToHeader`, whatever stands in their
+names for `-`. Istio and Envoy take them all. An error is what frames the message or tells a server whom to believe;
+a rule that writes such a header also removes the client's own from every request, with a token or without one.
+
+| header | | why |
+|---|---|---|
+";
 
 #[test]
 fn every_diagnostic_has_a_scenario() {

@@ -22,7 +22,7 @@ fn rule(key: &str, tokens: TokenMode) -> PolicySet {
         "spec": { "jwtRules": [{ "issuer": "idp", "jwks": public_jwks(&[key]).unwrap() }] },
     });
     let setting = Setting {
-        tokens,
+        tokens: tokens.into(),
         ..Setting::default()
     };
     compile(&Resources::read_text(&policy.to_string()).0, &setting)

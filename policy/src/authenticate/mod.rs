@@ -14,7 +14,7 @@ pub(crate) mod output;
 pub use failure::{TextClaim, TimeClaim, TokenFailure};
 pub use json::Json;
 pub use jwks::{KeyDoubt, KeyError, KeySet, KeySetError, SkippedKey, TrialLimit};
-pub use mode::TokenMode;
+pub use mode::{TokenMode, TokenSettings};
 
 use crate::certificate::Identity;
 use crate::crypto::{PublicKey, SignatureVerifier, Work};
@@ -133,6 +133,11 @@ pub fn authenticate(
     };
     for header in &set.output_headers {
         run.result.edits.remove(header);
+    }
+    for (name, _) in request.headers {
+        if set.is_twin_of_token_header(name) {
+            run.result.edits.remove(name);
+        }
     }
     identify::identify(set, request, verifier, &mut run.result);
     run.result.is_preflight = run.is_preflight();

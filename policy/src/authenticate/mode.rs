@@ -9,8 +9,41 @@
 //! - [`super::jwks`]: no key whose `use` or `key_ops` is not for it (RFC 7517 sections 4.2 and 4.3), no weak key
 //! - [`super::check`]: `exp` (RFC 7519 section 4.1.4 leaves it out at will, RFC 9068 section 2.2 does not); an
 //!   algorithm that fits the key, and a signature of its length (RFC 7518 section 3)
+//! - [`crate::request::Unwritable`]: no spaces around a claim that becomes a header (RFC 9110 section 5.5)
 
 use super::json::{Json, member};
+
+/// What `tokens` of the configuration says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TokenSettings {
+    /// How strictly tokens and keys are read.
+    pub mode: TokenMode,
+    /// Whether a client's headers are removed that some servers take for those of a token. Strict mode removes
+    /// them in any case.
+    pub removes_twins: bool,
+}
+
+impl TokenSettings {
+    /// Whether tokens and keys are read strictly.
+    pub fn is_strict(&self) -> bool {
+        self.mode.is_strict()
+    }
+
+    /// Whether headers that some servers take for those of a token are removed.
+    pub fn removes_twins(&self) -> bool {
+        self.removes_twins || self.is_strict()
+    }
+}
+
+impl From<TokenMode> for TokenSettings {
+    /// The mode, and nothing else set.
+    fn from(mode: TokenMode) -> Self {
+        Self {
+            mode,
+            removes_twins: false,
+        }
+    }
+}
 
 /// How strictly tokens and keys are read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -123,7 +123,7 @@ fn in_brackets(text: &str) -> Option<&str> {
 }
 
 /// `[a][b]` names a nested claim. Brackets that do not pair up make the whole of it one name.
-fn claim_path(text: &str) -> Option<Vec<String>> {
+pub(super) fn claim_path(text: &str) -> Option<Vec<String>> {
     let whole = in_brackets(text).filter(|name| !name.is_empty())?;
     let path: Vec<&str> = whole.split("][").collect();
     let is_chain = path.iter().all(|name| !name.contains(['[', ']']));

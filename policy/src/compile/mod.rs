@@ -12,7 +12,7 @@ mod traps;
 
 use std::collections::BTreeMap;
 
-pub use crate::authenticate::TokenMode;
+pub use crate::authenticate::{TokenMode, TokenSettings};
 use crate::diagnostic::{Code, Diagnostic, Location, Severity};
 use crate::policy_set::{
     CertificateRules, Clause, IdentitySource, Needs, PeerModes, Policy, PolicySet, RuleId, Test,
@@ -95,8 +95,8 @@ pub struct Setting {
     pub is_tcp: bool,
     /// Whether key sets that are not given can be fetched.
     pub fetches_keys: bool,
-    /// How strictly tokens and keys are read.
-    pub tokens: TokenMode,
+    /// How tokens and keys are read.
+    pub tokens: TokenSettings,
     /// Who is to enforce the policies.
     pub enforcer: Enforcer,
     /// What to say of a policy that is for another workload.
@@ -202,7 +202,7 @@ pub fn compile(resources: &Resources, setting: &Setting) -> Compiled {
     }
     if !has_errors(&diagnostics) {
         diagnostics.0.append(&mut ignored.0);
-        traps::report(resources, &selected, &mut diagnostics);
+        traps::report(resources, &selected, &setting.tokens, &mut diagnostics);
     }
     let set = (!has_errors(&diagnostics))
         .then(|| assemble(setting, peer, certificates, policies, providers));
@@ -253,9 +253,10 @@ fn assemble(
         allow: in_order(&policies, Action::Allow),
         has_allow: policies.iter().any(|policy| policy.action == Action::Allow),
         policies: policies.into(),
-        tokens: setting.tokens.clone(),
+        tokens: setting.tokens.mode.clone(),
         providers: providers.into(),
         output_headers: output_headers.into(),
+        removes_twins: setting.tokens.removes_twins(),
         needs,
     }
 }

@@ -1,6 +1,6 @@
 //! Policies that are right by themselves and together probably not what their author wants.
 
-use super::{Diagnostics, HasLocation};
+use super::{Diagnostics, HasLocation, TokenSettings, condition};
 use crate::diagnostic::{Code, Severity};
 use crate::resource::{
     Action, AuthorizationPolicy, JwtRule, RequestAuthentication, Resource, Resources, Rule,
@@ -8,7 +8,12 @@ use crate::resource::{
 use crate::source::FieldPath;
 
 /// Looks at the resources that are for the workload.
-pub(super) fn report(resources: &Resources, selected: &[bool], diagnostics: &mut Diagnostics) {
+pub(super) fn report(
+    resources: &Resources,
+    selected: &[bool],
+    tokens: &TokenSettings,
+    diagnostics: &mut Diagnostics,
+) {
     let mut authentications: Vec<&RequestAuthentication> = Vec::new();
     let mut policies: Vec<&AuthorizationPolicy> = Vec::new();
     for (resource, _) in resources
@@ -29,12 +34,16 @@ pub(super) fn report(resources: &Resources, selected: &[bool], diagnostics: &mut
         .collect();
     let verifies = !rules.is_empty();
     token_rules(&authentications, &rules, diagnostics);
+    written_headers(&authentications, &rules, tokens, diagnostics);
     shadowed(&policies, diagnostics);
     for policy in &policies {
         split_rules(policy, diagnostics);
         for rule in &policy.rules {
             hosts(policy, rule, diagnostics);
             claims(policy, rule, diagnostics);
+            if !tokens.is_strict() {
+                padded_claims(policy, rule, &rules, diagnostics);
+            }
             issuers(policy, rule, &rules, diagnostics);
         }
         if !verifies && let Some(path) = first_token_field(policy) {
@@ -122,6 +131,107 @@ fn token_rules(
             ),
             "tell issuers apart by `requestPrincipals` in an AuthorizationPolicy",
         );
+    }
+}
+
+/// Headers that are lost to whoever else looks at them, and headers that look like others.
+fn written_headers(
+    authentications: &[&RequestAuthentication],
+    rules: &[&JwtRule],
+    tokens: &TokenSettings,
+    diagnostics: &mut Diagnostics,
+) {
+    let is_read = |name: &str| {
+        rules.iter().any(|rule| {
+            let mut headers = rule.from_headers.iter();
+            headers.any(|header| header.name.eq_ignore_ascii_case(name))
+        })
+    };
+    for resource in authentications {
+        for rule in &resource.jwt_rules {
+            let payload = rule.output_payload_to_header.iter();
+            let payload = payload.map(|name| (name, rule.at.key("outputPayloadToHeader")));
+            let claims = rule.output_claim_to_headers.iter().enumerate();
+            let claims = claims.map(|(index, output)| {
+                let at = rule.at.key("outputClaimToHeaders").index(index);
+                (&output.header, at.key("header"))
+            });
+            let headers: Vec<(&String, FieldPath)> = payload.chain(claims).collect();
+            for (name, at) in headers.iter().filter(|(name, _)| is_read(name)) {
+                diagnostics.push(
+                    *resource,
+                    Code::NoTokenIsRead,
+                    Severity::Warning,
+                    at,
+                    format!("`{name}` is written here, so what clients send there is removed, and no token is ever read from it"),
+                    "write another header",
+                );
+            }
+            let is_plain = |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric());
+            let twin = headers.iter().find(|(name, _)| !is_plain(name));
+            // One of a rule says enough.
+            if let Some((name, at)) = twin
+                && !tokens.removes_twins()
+            {
+                let fold = |letter: char| match letter {
+                    '-' => '_',
+                    letter if letter.is_ascii_alphanumeric() => letter.to_ascii_lowercase(),
+                    _ => '-',
+                };
+                let twin: String = name.chars().map(fold).collect();
+                diagnostics.push(
+                    *resource,
+                    Code::HeaderHasTwins,
+                    Severity::Info,
+                    at,
+                    format!("a client's own `{twin}` goes on beside it, and CGI, WSGI and PHP servers take the two for one"),
+                    "write `tokens: {mode: envoy, removeTwins: true}`, which strict mode does too, or let Envoy refuse such headers (`headers_with_underscores_action`)",
+                );
+            }
+        }
+    }
+}
+
+/// A claim that is denied by its text may come with a space, which is another text, and which servers cut off the
+/// header that the claim becomes.
+fn padded_claims(
+    policy: &AuthorizationPolicy,
+    rule: &Rule,
+    rules: &[&JwtRule],
+    diagnostics: &mut Diagnostics,
+) {
+    for condition in &rule.when {
+        let (field, values) = match policy.action {
+            Action::Deny => ("values", &condition.values),
+            Action::Allow => ("notValues", &condition.not_values),
+            Action::Audit => continue,
+        };
+        let Some(path) = condition::claim_path(
+            condition
+                .key
+                .text
+                .strip_prefix("request.auth.claims")
+                .unwrap_or_default(),
+        ) else {
+            continue;
+        };
+        let claim = path.join(".");
+        let mut outputs = rules.iter().flat_map(|rule| &rule.output_claim_to_headers);
+        if let Some(output) = outputs.find(|output| output.claim == claim)
+            && values.iter().any(|value| value.text != "*")
+        {
+            diagnostics.push(
+                policy,
+                Code::ClaimMayBePadded,
+                Severity::Info,
+                &condition.at.key(field),
+                format!(
+                    "a space before or behind the text makes another claim, and servers cut it off the header `{}`",
+                    output.header
+                ),
+                "write `tokens: strict`, which refuses such headers, or allow what is right instead of denying what is wrong",
+            );
+        }
     }
 }
 

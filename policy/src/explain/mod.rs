@@ -14,7 +14,7 @@ use crate::decision::{Decision, Reason};
 use crate::diagnostic::Location;
 use crate::evaluate::{Observer, Part, Walk, evaluate};
 use crate::policy_set::{Clause, PolicySet, RuleId};
-use crate::request::{Attribute, Request, Tls, View};
+use crate::request::{Attribute, Request, Tls, Unwritable, View};
 use crate::resource::{Action, MutualTlsMode};
 
 /// A decision and how it came about.
@@ -368,11 +368,12 @@ fn conclusion(
         Reason::Certificate(failure) => certificates::conclusion(set, who, failure),
         Reason::Token(failure) => tokens::conclusion(set, who, failure),
         Reason::UnwritableHeader => {
-            let name = who.edits.unwritable().unwrap_or_default();
+            let (name, why) = who.edits.unwritable(&set.tokens).unzip();
             (
                 format!(
-                    "a claim with control characters cannot become the header {}",
-                    show::clip(name)
+                    "a claim with {} cannot become the header {}",
+                    why.map_or("such characters", Unwritable::what),
+                    show::clip(name.unwrap_or_default())
                 ),
                 None,
             )

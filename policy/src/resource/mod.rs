@@ -7,6 +7,7 @@ mod decode;
 mod metadata;
 mod peer_authentication;
 mod request_authentication;
+mod reserved_header;
 mod virtual_service;
 
 pub use authorization_policy::{Action, AuthorizationPolicy, Condition, Group, Rule};
@@ -21,6 +22,7 @@ pub use peer_authentication::{MutualTlsMode, PeerAuthentication};
 pub use request_authentication::{
     ClaimToHeader, JwtHeader, JwtRule, KeySource, RequestAuthentication,
 };
+pub use reserved_header::{RESERVED_HEADERS, ReservedHeader};
 pub use virtual_service::{HttpMatch, HttpRoute, Part, PeerField, TextMatch, VirtualService};
 
 use crate::diagnostic::{Code, Diagnostic, Location, ResourceId, Severity};

@@ -2,6 +2,7 @@
 
 use super::decode::{Decoder, Field, Object, Text};
 use super::metadata::{Metadata, Scope, spec};
+use super::reserved_header::reserved_header;
 use crate::diagnostic::{Code, Severity};
 use crate::source::FieldPath;
 
@@ -176,7 +177,7 @@ impl JwtRule {
             from_cookies: decoder.plain_strings(&object, "fromCookies"),
             output_payload_to_header: decoder
                 .string(&object, "outputPayloadToHeader")
-                .and_then(|text| header_name(decoder, text)),
+                .and_then(|text| output_header(decoder, text)),
             output_claim_to_headers,
             forward_original_token: decoder
                 .boolean(&object, "forwardOriginalToken")
@@ -302,10 +303,30 @@ fn claim_to_header(decoder: &mut Decoder, field: &Field<'_>) -> Option<ClaimToHe
         );
         return None;
     }
-    header_name(decoder, header).map(|header| ClaimToHeader {
+    output_header(decoder, header).map(|header| ClaimToHeader {
         header,
         claim: claim.text,
     })
+}
+
+/// The name of a header that a token may write.
+fn output_header(decoder: &mut Decoder, name: Text) -> Option<String> {
+    let at = name.at.clone();
+    let name = header_name(decoder, name)?;
+    let Some(reserved) = reserved_header(&name) else {
+        return Some(name);
+    };
+    decoder.report(
+        Code::ReservedHeader,
+        reserved.severity,
+        &at,
+        format!(
+            "`{name}` is no header for a token to write: {}",
+            reserved.reason
+        ),
+        Some("choose another name, such as one that begins with `x-jwt-`"),
+    );
+    (reserved.severity != Severity::Error).then_some(name)
 }
 
 /// RFC 9110 section 5.1: a field name is a token. Envoy refuses the whole configuration otherwise.

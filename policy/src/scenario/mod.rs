@@ -9,7 +9,7 @@ mod request;
 pub use expectation::{Expectation, ExpectedDiagnostic, Upstream};
 pub use request::{Certificate, RequestSpec, Token, TokenPlace, TokenSource};
 
-use crate::compile::{Enforcer, Mesh, TokenMode, Workload};
+use crate::compile::{Enforcer, Mesh, TokenSettings, Workload};
 use crate::config;
 use crate::diagnostic::{Code, Diagnostic, Location};
 use crate::gateway;
@@ -35,8 +35,8 @@ pub struct Scenario {
     pub gateway: Option<GatewaySpec>,
     /// Key sets by URI.
     pub key_sets: Vec<KeySetSpec>,
-    /// How strictly tokens and keys are read.
-    pub tokens: TokenMode,
+    /// How tokens and keys are read.
+    pub tokens: TokenSettings,
     /// Who enforces the policies: this crate, or Istio itself.
     pub enforcer: Enforcer,
     /// What filters in front of the policies wrote into every request's dynamic metadata.
@@ -196,7 +196,7 @@ impl Scenario {
             proxy: proxy(decoder, &object),
             gateway: gateway(decoder, &object),
             key_sets: key_sets(decoder, &object),
-            tokens: config::tokens(decoder, &object).unwrap_or_default(),
+            tokens: config::tokens(decoder, &object, TokenSettings::default()),
             enforcer: enforcer(decoder, &object),
             metadata: object.field("metadata").map(|field| field.node.clone()),
             now,

@@ -95,12 +95,13 @@ fn setting(entry: &Entry) -> Value {
             value["gateway"]["virtualService"] = json!(service);
         }
     }
-    if let TokenMode::Strict { token_type } = &setting.tokens {
+    if let TokenMode::Strict { token_type } = &setting.tokens.mode {
         value["tokens"] = json!("strict");
         if let Some(token_type) = token_type {
             value["tokenType"] = json!(token_type);
         }
     }
+    value["removeTwins"] = json!(setting.tokens.removes_twins);
     value
 }
 

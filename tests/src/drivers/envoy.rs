@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use portcullis_policy::compile::{Enforcer, TokenMode};
+use portcullis_policy::compile::{Enforcer, TokenMode, TokenSettings};
 use portcullis_policy::normalize::{self, PathNormalization};
 use portcullis_policy::resource::Resource;
 use portcullis_policy::source::{Node, from_yaml};
@@ -128,6 +128,9 @@ impl Driver for EnvoyNative {
         if entry.setting.tokens.is_strict() {
             return Support::No("Envoy's own filters have no strict mode");
         }
+        if entry.setting.tokens.removes_twins {
+            return Support::No("Envoy's own filters remove no twins of headers");
+        }
         Support::Yes
     }
 
@@ -232,11 +235,7 @@ pub fn plugin_config(entry: &Entry) -> Value {
             "gateway": setting.workload.is_gateway,
         },
         "jwks": key_sets,
-        "tokens": match &setting.tokens {
-            TokenMode::Envoy => json!("envoy"),
-            TokenMode::Strict { token_type: None } => json!("strict"),
-            TokenMode::Strict { token_type } => json!({ "mode": "strict", "typ": token_type }),
-        },
+        "tokens": tokens(&setting.tokens),
     })
 }
 
@@ -251,6 +250,23 @@ fn in_default_namespace(resource: &mut Value) {
             .entry("namespace")
             .or_insert_with(|| "default".into());
     }
+}
+
+fn tokens(settings: &TokenSettings) -> Value {
+    let mut tokens = json!({});
+    match &settings.mode {
+        TokenMode::Envoy => {
+            tokens["mode"] = json!("envoy");
+            tokens["removeTwins"] = json!(settings.removes_twins);
+        }
+        TokenMode::Strict { token_type } => {
+            tokens["mode"] = json!("strict");
+            if let Some(token_type) = token_type {
+                tokens["typ"] = json!(token_type);
+            }
+        }
+    }
+    tokens
 }
 
 /// The HTTP filter that runs a module with a configuration, as a WasmPlugin becomes it.
