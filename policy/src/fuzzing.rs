@@ -124,7 +124,7 @@ pub fn token(text: &[u8]) {
     let accepted = accepted(text);
     let is_genuine = |claims: &Vec<(String, Json)>| {
         GENUINE.iter().any(|token| {
-            Jws::parse(token.as_bytes(), &TokenMode::Envoy).is_ok_and(|jws| jws.payload == *claims)
+            Jws::parse(token.as_bytes(), &TokenMode::Envoy).is_ok_and(|jws| *jws.payload == *claims)
         })
     };
     assert!(accepted.iter().all(is_genuine));
@@ -159,7 +159,7 @@ fn accepted(text: &[u8]) -> Vec<Vec<(String, Json)>> {
             let decision = decide(set, request, &who);
             assert_eq!(explain(set, request, &who).decision, decision);
             if decision.verdict == Verdict::Allow {
-                accepted.extend(who.payload().map(|payload| payload.0.clone()));
+                accepted.extend(who.payload().map(|payload| payload.claims.to_vec()));
             }
         }
     });

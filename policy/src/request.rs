@@ -207,9 +207,24 @@ pub struct HeaderEdits {
 }
 
 impl HeaderEdits {
+    /// Removes these headers, each named once.
+    pub(crate) fn removing(names: &[Box<[u8]>]) -> Self {
+        Self {
+            removed: names.to_vec(),
+            ..Self::default()
+        }
+    }
+
+    /// Takes back what was added to a header; whether there was anything.
+    pub(crate) fn take_back(&mut self, name: &[u8]) -> bool {
+        let before = self.added.len();
+        self.added.retain(|(added, _)| added.as_ref() != name);
+        before != self.added.len()
+    }
+
     /// Removes all values of a header, those added before included.
     pub(crate) fn remove(&mut self, name: &[u8]) {
-        self.added.retain(|(added, _)| added.as_ref() != name);
+        self.take_back(name);
         if !self.removed.iter().any(|removed| removed.as_ref() == name) {
             self.removed.push(name.into());
         }

@@ -1,7 +1,7 @@
-//! Finding tokens in a request, and taking them out again.
+//! Finding tokens in a request, and taking them out of its query.
 
 use crate::policy_set::TokenPlace;
-use crate::request::{HeaderEdits, View};
+use crate::request::View;
 
 impl TokenPlace {
     /// The tokens at this place: each line of a header, the first parameter or cookie of the name.
@@ -13,8 +13,8 @@ impl TokenPlace {
                 .map(<[u8]>::to_vec)
                 .collect(),
             Self::Param(name) => parameters(view.path())
-                .find(|(key, _)| percent_decode(key) == name.as_ref())
-                .map(|(_, value)| percent_decode(value))
+                .find(|(key, _)| is_named(key, name))
+                .map(|(_, value)| percent_decode(value).collect())
                 .into_iter()
                 .collect(),
             Self::Cookie(name) => view
@@ -24,15 +24,6 @@ impl TokenPlace {
                 .map(|(_, value)| value.to_vec())
                 .into_iter()
                 .collect(),
-        }
-    }
-
-    /// Removes the token from the request, unless it is a cookie.
-    pub(crate) fn strip(&self, path: &[u8], edits: &mut HeaderEdits) {
-        match self {
-            Self::Header { name, .. } => edits.remove(name),
-            Self::Param(name) => edits.set_path(without_parameter(path, name)),
-            Self::Cookie(_) => {}
         }
     }
 }
@@ -79,13 +70,13 @@ fn split_pair(piece: &[u8]) -> (&[u8], &[u8]) {
 
 /// The path without the parameter. The other parameters keep their bytes and their order: Envoy decodes and
 /// re-sorts them, which turns `%26` into a separator.
-fn without_parameter(path: &[u8], name: &[u8]) -> Vec<u8> {
+pub(super) fn without_parameter(path: &[u8], name: &[u8]) -> Vec<u8> {
     let (head, query) = split_query(path);
     let mut rest = head.to_vec();
     let kept = query
         .unwrap_or_default()
         .split(|byte| *byte == b'&')
-        .filter(|piece| !piece.is_empty() && percent_decode(split_pair(piece).0) != name);
+        .filter(|piece| !piece.is_empty() && !is_named(split_pair(piece).0, name));
     for (position, piece) in kept.enumerate() {
         rest.push(if position == 0 { b'?' } else { b'&' });
         rest.extend_from_slice(piece);
@@ -94,23 +85,24 @@ fn without_parameter(path: &[u8], name: &[u8]) -> Vec<u8> {
 }
 
 /// `%XX` by its byte; anything else as it is, `+` too.
-fn percent_decode(text: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(text.len());
+fn percent_decode(text: &[u8]) -> impl Iterator<Item = u8> {
     let mut rest = text;
-    while let [first, tail @ ..] = rest {
+    std::iter::from_fn(move || {
+        let (first, tail) = rest.split_first()?;
         let decoded = match rest {
             [b'%', high, low, ..] => hex(*high).zip(hex(*low)),
             _ => None,
         };
-        if let Some((high, low)) = decoded {
-            bytes.push(high << 4 | low);
-            rest = tail.get(2..).unwrap_or_default();
-        } else {
-            bytes.push(*first);
-            rest = tail;
-        }
-    }
-    bytes
+        rest = match decoded {
+            Some(_) => tail.get(2..).unwrap_or_default(),
+            None => tail,
+        };
+        Some(decoded.map_or(*first, |(high, low)| high << 4 | low))
+    })
+}
+
+fn is_named(parameter: &[u8], name: &[u8]) -> bool {
+    percent_decode(parameter).eq(name.iter().copied())
 }
 
 fn hex(digit: u8) -> Option<u8> {
@@ -180,6 +172,7 @@ mod tests {
 
     #[test]
     fn percent_decoding_leaves_the_rest() {
-        assert_eq!(percent_decode(b"a%2fb%zz%4+%"), b"a/b%zz%4+%");
+        let decoded: Vec<u8> = percent_decode(b"a%2fb%zz%4+%").collect();
+        assert_eq!(decoded, b"a/b%zz%4+%");
     }
 }

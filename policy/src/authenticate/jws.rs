@@ -1,5 +1,7 @@
 //! A token in JWS compact form (RFC 7515 section 7.1), read as Envoy reads it and in its order.
 
+use std::sync::Arc;
+
 use super::base64url;
 use super::failure::{TextClaim, TimeClaim, TokenFailure};
 use super::json::{Json, member};
@@ -20,7 +22,7 @@ pub(crate) struct Jws {
     pub(crate) not_before: u64,
     pub(crate) expiration: u64,
     /// All claims.
-    pub(crate) payload: Vec<(String, Json)>,
+    pub(crate) payload: Arc<Vec<(String, Json)>>,
     /// The middle part as it was sent.
     pub(crate) payload_segment: Vec<u8>,
     /// `header.payload` as they were sent, rebuilt with one dot.
@@ -64,7 +66,7 @@ impl Jws {
             audiences,
             not_before,
             expiration,
-            payload,
+            payload: Arc::new(payload),
             payload_segment: payload_segment.to_vec(),
             signed: [header, payload_segment].join(&b'.'),
             signature,

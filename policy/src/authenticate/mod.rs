@@ -10,21 +10,25 @@ mod jwks;
 pub(crate) mod jws;
 mod mode;
 pub(crate) mod output;
+mod tokens;
 
 pub use failure::{TextClaim, TimeClaim, TokenFailure};
 pub use json::Json;
 pub use jwks::{KeyDoubt, KeyError, KeySet, KeySetError, SkippedKey, TrialLimit};
 pub use mode::{TokenMode, TokenSettings};
 
+use std::sync::Arc;
+
 use crate::certificate::Identity;
 use crate::crypto::{PublicKey, SignatureVerifier, Work};
 use crate::identify::{self, CertificateFailure};
-use crate::policy_set::{PolicySet, Provider};
+use crate::policy_set::{PolicySet, Provider, TokenPlace};
 use crate::remote_keys::KeyLocation;
 use crate::request::{HeaderEdits, Request, View};
 use json::member;
 use jwks::Candidate;
 use jws::Jws;
+use tokens::Tokens;
 
 /// Seconds by which clocks may differ, both ways (Envoy's default, which Istio keeps).
 const CLOCK_SKEW: u64 = 60;
@@ -44,15 +48,20 @@ pub struct Authenticated {
 
 /// The claims of the token that authenticated the request, space-delimited ones split.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Payload(pub(crate) Vec<(String, Json)>);
+pub struct Payload {
+    /// As the token has them.
+    pub(crate) claims: Arc<Vec<(String, Json)>>,
+    /// Those that are split, which hide the others of the name.
+    pub(crate) split: Vec<(String, Json)>,
+}
 
 /// One token that was looked at for one rule.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub(crate) struct Attempt {
     pub(crate) provider: usize,
     pub(crate) place: usize,
-    pub(crate) issuer: Option<String>,
-    pub(crate) key_id: Option<String>,
+    /// `None` if its form is wrong.
+    pub(crate) token: Option<Arc<Jws>>,
     pub(crate) outcome: Result<(), TokenFailure>,
 }
 
@@ -98,12 +107,12 @@ impl Payload {
     pub fn claim(&self, path: &[String]) -> Option<&Json> {
         let (first, rest) = path.split_first()?;
         rest.iter()
-            .try_fold(member(&self.0, first)?, |value, key| value.get(key))
+            .try_fold(self.member(first)?, |value, key| value.get(key))
     }
 
     /// A top-level claim that is a number.
     pub fn number(&self, name: &str) -> Option<f64> {
-        match member(&self.0, name)? {
+        match self.member(name)? {
             Json::Number(number) => Some(*number),
             _ => None,
         }
@@ -111,7 +120,11 @@ impl Payload {
 
     /// A top-level claim that is a string.
     pub fn text(&self, name: &str) -> Option<&str> {
-        member(&self.0, name).and_then(Json::as_str)
+        self.member(name).and_then(Json::as_str)
+    }
+
+    fn member(&self, name: &str) -> Option<&Json> {
+        member(&self.split, name).or_else(|| member(&self.claims, name))
     }
 }
 
@@ -127,13 +140,13 @@ pub fn authenticate(
         set,
         request,
         verifier,
-        result: Authenticated::default(),
-        judged: Vec::new(),
+        result: Authenticated {
+            edits: HeaderEdits::removing(&set.output_headers),
+            ..Authenticated::default()
+        },
+        tokens: Tokens::default(),
         work: Work::new(),
     };
-    for header in &set.output_headers {
-        run.result.edits.remove(header);
-    }
     for (name, _) in request.headers {
         if set.is_twin_of_token_header(name) {
             run.result.edits.remove(name);
@@ -152,21 +165,12 @@ struct Run<'a, V> {
     request: &'a Request<'a>,
     verifier: &'a V,
     result: Authenticated,
-    /// The tokens that a rule has judged already. Several rules ask twice, and a header may repeat a token:
-    /// a signature costs too much to be checked again.
-    judged: Vec<Judged>,
+    tokens: Tokens<'a>,
     /// What is left for signatures, of all tokens and rules.
     work: Work,
 }
 
-/// What a rule says of a token: the same at every look within one request.
-struct Judged {
-    provider: usize,
-    token: Vec<u8>,
-    outcome: Result<(), TokenFailure>,
-}
-
-impl<V: SignatureVerifier> Run<'_, V> {
+impl<'a, V: SignatureVerifier> Run<'a, V> {
     fn view(&self) -> View<'_> {
         View {
             request: self.request,
@@ -220,26 +224,30 @@ impl<V: SignatureVerifier> Run<'_, V> {
     /// Verifies the tokens of one rule, the last first; each must be good. What a good one changes stays
     /// changed, even if the request is refused after all.
     fn verify(&mut self, index: usize) -> Result<(), TokenFailure> {
-        let Some(provider) = self.set.providers.get(index) else {
+        let set: &'a PolicySet = self.set;
+        let Some(provider) = set.providers.get(index) else {
             return Ok(());
         };
+        // What clients send in these headers was removed at the beginning, for all rules.
         for header in output::headers(provider) {
-            self.result.edits.remove(header);
+            if self.result.edits.take_back(header) {
+                self.tokens.header_changed(header);
+            }
         }
-        let mut tokens = Vec::new();
+        let mut found = Vec::new();
         for (place, location) in provider.places.iter().enumerate() {
-            tokens.extend(
-                location
-                    .tokens(self.view())
-                    .into_iter()
-                    .map(|token| (place, location, token)),
-            );
+            let view = View {
+                request: self.request,
+                edits: &self.result.edits,
+            };
+            let tokens = self.tokens.at(location, view);
+            found.extend(tokens.iter().map(|token| (place, location, *token)));
         }
-        if tokens.is_empty() {
+        if found.is_empty() {
             return Err(TokenFailure::Missing);
         }
-        for (place, location, token) in tokens.into_iter().rev() {
-            let parsed = Jws::parse(&token, &self.set.tokens);
+        for (place, location, token) in found.into_iter().rev() {
+            let parsed = self.tokens.parse(token, &set.tokens);
             let outcome = match &parsed {
                 Ok(jws) => self
                     .judge(index, provider, token, jws)
@@ -249,23 +257,40 @@ impl<V: SignatureVerifier> Run<'_, V> {
             self.result.attempts.push(Attempt {
                 provider: index,
                 place,
-                issuer: parsed.as_ref().ok().map(|jws| jws.issuer.clone()),
-                key_id: parsed.as_ref().ok().map(|jws| jws.key_id.clone()),
+                token: parsed.as_ref().ok().cloned(),
                 outcome,
             });
             let jws = parsed?;
             outcome?;
-            output::add(provider, &jws, &mut self.result.edits);
-            if !provider.forward {
-                let path = self.view().path().to_vec();
-                location.strip(&path, &mut self.result.edits);
-            }
-            self.result.payload = Some(Payload(split_claims(
-                jws.payload,
-                &provider.space_delimited,
-            )));
+            self.accept(provider, location, &jws);
         }
         Ok(())
+    }
+
+    /// What a good token changes.
+    fn accept(&mut self, provider: &Provider, location: &TokenPlace, jws: &Jws) {
+        output::add(provider, jws, &mut self.result.edits);
+        for header in output::headers(provider) {
+            self.tokens.header_changed(header);
+        }
+        if !provider.forward {
+            match location {
+                TokenPlace::Header { name, .. } => {
+                    self.result.edits.remove(name);
+                    self.tokens.header_changed(name);
+                }
+                TokenPlace::Param(name) => {
+                    let path = extract::without_parameter(self.view().path(), name);
+                    self.result.edits.set_path(path);
+                    self.tokens.path_changed();
+                }
+                TokenPlace::Cookie(_) => {}
+            }
+        }
+        self.result.payload = Some(Payload {
+            claims: Arc::clone(&jws.payload),
+            split: split_claims(&jws.payload, &provider.space_delimited),
+        });
     }
 
     /// Whether the client may use a good token: it may be bound to a certificate.
@@ -275,27 +300,20 @@ impl<V: SignatureVerifier> Run<'_, V> {
         identify::check_binding(binding.unwrap_or_default(), &jws.payload, certificate)
     }
 
-    /// The rule's word on a token, remembered.
+    /// The rule's word on a token, which is the same at every look within one request. Several rules ask twice,
+    /// and a signature costs too much to be checked again.
     fn judge(
         &mut self,
         index: usize,
         provider: &Provider,
-        token: Vec<u8>,
+        token: usize,
         jws: &Jws,
     ) -> Result<(), TokenFailure> {
-        let known = self
-            .judged
-            .iter()
-            .find(|known| known.provider == index && known.token == token);
-        if let Some(known) = known {
-            return known.outcome;
+        if let Some(outcome) = self.tokens.judged(token, index) {
+            return outcome;
         }
         let outcome = self.check(provider, jws);
-        self.judged.push(Judged {
-            provider: index,
-            token,
-            outcome,
-        });
+        self.tokens.judge(token, index, outcome);
         outcome
     }
 
@@ -396,23 +414,20 @@ pub(crate) fn bare_audience(audience: &str) -> &str {
     bare.strip_suffix('/').unwrap_or(bare)
 }
 
-/// Splits the named top-level string claims at spaces; one without any word stays as it is.
-fn split_claims(mut payload: Vec<(String, Json)>, names: &[String]) -> Vec<(String, Json)> {
-    for (name, value) in &mut payload {
-        if let Json::String(text) = value
-            && names.contains(name)
-        {
-            let words: Vec<Json> = text
-                .split(' ')
-                .filter(|word| !word.is_empty())
-                .map(|word| Json::String(word.to_owned()))
-                .collect();
-            if !words.is_empty() {
-                *value = Json::Array(words);
-            }
-        }
-    }
-    payload
+/// The named top-level string claims, split at spaces; one without any word stays as it is.
+fn split_claims(payload: &[(String, Json)], names: &[String]) -> Vec<(String, Json)> {
+    let texts = names
+        .iter()
+        .filter_map(|name| Some((name, member(payload, name)?.as_str()?)));
+    let lists = texts.map(|(name, text)| {
+        let words = text.split(' ').filter(|word| !word.is_empty());
+        let words: Vec<Json> = words.map(|word| Json::String(word.to_owned())).collect();
+        (name.clone(), words)
+    });
+    lists
+        .filter(|(_, words)| !words.is_empty())
+        .map(|(name, words)| (name, Json::Array(words)))
+        .collect()
 }
 
 #[cfg(test)]
@@ -455,9 +470,9 @@ mod tests {
             vec![(String::from("scope"), Json::Array(words))]
         };
         let names = [String::from("scope")];
-        assert_eq!(split_claims(claims("a  b"), &names), list(&["a", "b"]));
-        assert_eq!(split_claims(claims("a\tb"), &names), list(&["a\tb"]));
-        assert_eq!(split_claims(claims(" "), &names), claims(" "));
-        assert_eq!(split_claims(claims("a b"), &[]), claims("a b"));
+        assert_eq!(split_claims(&claims("a  b"), &names), list(&["a", "b"]));
+        assert_eq!(split_claims(&claims("a\tb"), &names), list(&["a\tb"]));
+        assert_eq!(split_claims(&claims(" "), &names), []);
+        assert_eq!(split_claims(&claims("a b"), &[]), []);
     }
 }

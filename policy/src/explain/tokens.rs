@@ -1,5 +1,7 @@
 //! The token step in words.
 
+use std::collections::BTreeMap;
+
 use super::show::clip;
 use super::{Item, Outcome, Stage, Step};
 use crate::authenticate::{Attempt, Authenticated, Payload, TokenFailure};
@@ -8,14 +10,11 @@ use crate::policy_set::{PolicySet, Provider, TokenPlace};
 
 pub(super) fn step(set: &PolicySet, who: &Authenticated, now: u64) -> Step {
     // The requirement of several rules looks at a token again when the first round failed.
-    let mut seen: Vec<&Attempt> = Vec::new();
-    for attempt in &who.attempts {
-        if !seen.contains(&attempt) {
-            seen.push(attempt);
-        }
-    }
-    let items: Vec<Item> = seen
-        .into_iter()
+    let mut seen = BTreeMap::new();
+    let items: Vec<Item> = who
+        .attempts
+        .iter()
+        .filter(|attempt| is_new(attempt, &mut seen))
         .filter_map(|attempt| item(set, attempt))
         .collect();
     let (outcome, text) = match (&who.failure, &who.payload) {
@@ -50,6 +49,22 @@ pub(super) fn step(set: &PolicySet, who: &Authenticated, now: u64) -> Step {
         text,
         items,
     }
+}
+
+/// Whether nothing was said of the like: `seen` has the attempts by rule and place.
+fn is_new<'w>(attempt: &'w Attempt, seen: &mut BTreeMap<(usize, usize), Vec<&'w Attempt>>) -> bool {
+    let others = seen.entry((attempt.provider, attempt.place)).or_default();
+    let names = |attempt: &'w Attempt| {
+        let token = attempt.token.as_ref();
+        token.map(|token| (&token.issuer, &token.key_id))
+    };
+    let is_new = others
+        .iter()
+        .all(|other| other.outcome != attempt.outcome || names(other) != names(attempt));
+    if is_new {
+        others.push(attempt);
+    }
+    is_new
 }
 
 /// Says when a token is good only for the minute of tolerance.
@@ -155,7 +170,7 @@ fn place_text(place: &TokenPlace) -> String {
 fn hint(attempt: &Attempt, provider: &Provider, asked: &[&Provider]) -> String {
     match attempt.outcome {
         Err(TokenFailure::UnknownIssuer) => {
-            let issuer = clip(attempt.issuer.as_deref().unwrap_or_default());
+            let issuer = clip(attempt.token.as_ref().map_or("", |token| &token.issuer));
             let known = quoted(asked.iter().map(|provider| provider.issuer.as_str()));
             let verb = if asked.len() == 1 {
                 "the rule knows"
@@ -171,7 +186,7 @@ fn hint(attempt: &Attempt, provider: &Provider, asked: &[&Provider]) -> String {
             )
         }
         Err(TokenFailure::NoMatchingKey) => {
-            let key_id = clip(attempt.key_id.as_deref().unwrap_or_default());
+            let key_id = clip(attempt.token.as_ref().map_or("", |token| &token.key_id));
             format!(
                 ": the token names key `{key_id}`, the set has {}",
                 quoted(provider.keys.iter().flat_map(|keys| keys.ids()))
@@ -195,12 +210,17 @@ fn quoted<'t>(texts: impl Iterator<Item = &'t str>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::authenticate::Json;
 
     #[track_caller]
     fn check(claim: &str, at: f64, expected: &str) {
-        let payload = Payload(vec![(claim.into(), Json::Number(at))]);
+        let payload = Payload {
+            claims: Arc::new(vec![(claim.into(), Json::Number(at))]),
+            split: Vec::new(),
+        };
         assert_eq!(tolerance(&payload, 100), expected, "{claim} {at}");
     }
 
