@@ -5,7 +5,7 @@ use std::cell::OnceCell;
 use portcullis_policy::config::{Config, Signatures};
 use portcullis_policy::diagnostic::Severity;
 use portcullis_policy::source::from_json;
-use portcullis_policy::{PolicySet, compile};
+use portcullis_policy::{PolicySet, TokenHandling, compile};
 use proxy_wasm::types::LogLevel;
 
 use crate::attributes;
@@ -103,12 +103,27 @@ pub(crate) fn accept(text: &[u8], report: Report) -> Option<Accepted> {
             whose.as_str()
         ),
     );
+    if let Some(handling) = set.token_handling() {
+        report.line(LogLevel::Info, tokens_line(handling));
+    }
     Some(Accepted {
         set,
         config,
         metrics,
         whose,
     })
+}
+
+/// What filters behind the plugin get of tokens: it must fit what they are to do.
+fn tokens_line(handling: TokenHandling) -> &'static str {
+    match handling {
+        TokenHandling::Kept => {
+            "good tokens stay in requests, and filters behind the plugin see them"
+        }
+        TokenHandling::Removed => {
+            "good tokens are removed from requests, unless their rule has `forwardOriginalToken`, and filters behind the plugin do not see them; `keepTokens: true` lets them stay"
+        }
+    }
 }
 
 fn metrics() -> Option<Metrics> {

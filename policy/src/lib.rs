@@ -40,5 +40,5 @@ pub use decision::{Decision, LocalReply, Reason, SentReply, Verdict};
 pub use evaluate::decide;
 pub use explain::{Explanation, explain};
 pub use identify::CertificateFailure;
-pub use policy_set::{Needs, PolicySet, RuleId};
+pub use policy_set::{Needs, PolicySet, RuleId, TokenHandling};
 pub use request::{Attribute, HeaderEdits, Metadata, MetadataValue, Request, Tls};

@@ -24,6 +24,8 @@ pub struct PolicySet {
     /// How tokens are read; the key sets of the providers were read so too.
     pub(crate) tokens: TokenMode,
     pub(crate) providers: Box<[Provider]>,
+    /// Whether the upstream gets tokens that rules take out, since filters behind are to see them.
+    pub(crate) keeps_tokens: bool,
     /// Every header that a rule writes a payload or a claim to, lower case: a client's own are removed.
     pub(crate) output_headers: Box<[Box<[u8]>]>,
     /// Whether a client's headers are removed that some servers take for those that rules write or read.
@@ -393,10 +395,31 @@ pub struct Needs {
     pub now: bool,
 }
 
+/// What becomes of tokens that were found good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenHandling {
+    /// All stay in the request.
+    Kept,
+    /// Those of some rule are taken out.
+    Removed,
+}
+
 impl PolicySet {
     /// The attributes that this set reads. Method, path, authority and headers are always at hand.
     pub fn needs(&self) -> Needs {
         self.needs
+    }
+
+    /// What becomes of good tokens; `None` without rules for any.
+    pub fn token_handling(&self) -> Option<TokenHandling> {
+        let mut rules = self.providers.iter();
+        if self.providers.is_empty() {
+            None
+        } else if self.keeps_tokens || rules.all(|rule| rule.forward) {
+            Some(TokenHandling::Kept)
+        } else {
+            Some(TokenHandling::Removed)
+        }
     }
 
     /// The policy that a rule belongs to, and the rule's index in it.

@@ -203,14 +203,18 @@ pub(crate) fn is_twin(name: &[u8], other: &[u8]) -> bool {
 pub struct HeaderEdits {
     removed: Vec<Box<[u8]>>,
     added: Vec<AddedHeader>,
+    /// Headers of tokens and the path without them, which policies see where the upstream gets them as they came.
+    hidden: Vec<Box<[u8]>>,
     path: Option<Vec<u8>>,
+    keeps_tokens: bool,
 }
 
 impl HeaderEdits {
-    /// Removes these headers, each named once.
-    pub(crate) fn removing(names: &[Box<[u8]>]) -> Self {
+    /// Removes these headers, each named once. Where tokens are kept, taking one out is for the eyes of policies only.
+    pub(crate) fn removing(names: &[Box<[u8]>], keeps_tokens: bool) -> Self {
         Self {
             removed: names.to_vec(),
+            keeps_tokens,
             ..Self::default()
         }
     }
@@ -235,7 +239,18 @@ impl HeaderEdits {
         self.added.push((name.into(), value.into()));
     }
 
-    pub(crate) fn set_path(&mut self, path: Vec<u8>) {
+    /// Takes out the header of a token.
+    pub(crate) fn strip(&mut self, name: &[u8]) {
+        if self.keeps_tokens {
+            self.take_back(name);
+            self.hidden.push(name.into());
+        } else {
+            self.remove(name);
+        }
+    }
+
+    /// Takes a token out of the path.
+    pub(crate) fn strip_path(&mut self, path: Vec<u8>) {
         self.path = Some(path);
     }
 
@@ -259,7 +274,13 @@ impl HeaderEdits {
 
     /// The new `:path`, if it changes.
     pub fn path(&self) -> Option<&[u8]> {
-        self.path.as_deref()
+        self.path.as_deref().filter(|_| !self.keeps_tokens)
+    }
+
+    /// Whether policies do not see what the client sent under this name.
+    fn hides(&self, name: &[u8]) -> bool {
+        let mut gone = self.removed.iter().chain(&self.hidden);
+        gone.any(|gone| gone.as_ref() == name)
     }
 }
 
@@ -273,7 +294,7 @@ pub(crate) struct View<'a> {
 impl<'a> View<'a> {
     /// `:path`, query included.
     pub(crate) fn path(self) -> &'a [u8] {
-        self.edits.path().unwrap_or(self.request.path)
+        self.edits.path.as_deref().unwrap_or(self.request.path)
     }
 
     /// The path without query and fragment.
@@ -293,11 +314,7 @@ impl<'a> View<'a> {
             b":authority" | b"host" => self.request.authority,
             _ => None,
         };
-        let is_removed = self
-            .edits
-            .removed
-            .iter()
-            .any(|removed| removed.as_ref() == name);
+        let is_removed = self.edits.hides(name);
         let original = self
             .request
             .headers

@@ -19,6 +19,8 @@ mod logs;
 mod neighbours;
 #[path = "filter/operation.rs"]
 mod operation;
+#[path = "filter/split.rs"]
+mod split;
 #[path = "filter/wire.rs"]
 mod wire;
 

@@ -141,7 +141,7 @@ pub fn authenticate(
         request,
         verifier,
         result: Authenticated {
-            edits: HeaderEdits::removing(&set.output_headers),
+            edits: HeaderEdits::removing(&set.output_headers, set.keeps_tokens),
             ..Authenticated::default()
         },
         tokens: Tokens::default(),
@@ -276,12 +276,12 @@ impl<'a, V: SignatureVerifier> Run<'a, V> {
         if !provider.forward {
             match location {
                 TokenPlace::Header { name, .. } => {
-                    self.result.edits.remove(name);
+                    self.result.edits.strip(name);
                     self.tokens.header_changed(name);
                 }
                 TokenPlace::Param(name) => {
                     let path = extract::without_parameter(self.view().path(), name);
-                    self.result.edits.set_path(path);
+                    self.result.edits.strip_path(path);
                     self.tokens.path_changed();
                 }
                 TokenPlace::Cookie(_) => {}

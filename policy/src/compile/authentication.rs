@@ -188,9 +188,7 @@ pub(super) fn providers(resources: &[&RequestAuthentication], setting: &Setting)
             });
             let location = location(rule, setting);
             if keys.is_some() || location.is_some() {
-                let mut provider = provider(resource, rule, keys.map(Arc::new), location);
-                provider.forward |= setting.keeps_tokens;
-                providers.push(provider);
+                providers.push(provider(resource, rule, keys.map(Arc::new), location));
             }
         }
     }

@@ -101,7 +101,8 @@ pub struct Setting {
     pub enforcer: Enforcer,
     /// What to say of a policy that is for another workload.
     pub unselected: Unselected,
-    /// Whether tokens stay in the request, whatever the rules say.
+    /// Whether tokens stay in the request, whatever the rules say. Policies do not see them any more than they would
+    /// otherwise.
     pub keeps_tokens: bool,
 }
 
@@ -255,6 +256,7 @@ fn assemble(
         policies: policies.into(),
         tokens: setting.tokens.mode.clone(),
         providers: providers.into(),
+        keeps_tokens: setting.keeps_tokens,
         output_headers: output_headers.into(),
         removes_twins: setting.tokens.removes_twins(),
         needs,
