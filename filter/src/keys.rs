@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use portcullis_plugin::schedule::{MAX_AGE, Schedule, TIMEOUT};
 use portcullis_plugin::seal::Seal;
-use portcullis_policy::authenticate::KeySet;
+use portcullis_policy::authenticate::{KeyRules, KeySet};
 use portcullis_policy::remote_keys::{Endpoint, KeyLocation, MAX_BODY, discovered};
 use proxy_wasm::types::LogLevel;
 
@@ -20,7 +20,7 @@ pub(crate) struct Source {
     /// The `uri` that was configured, and the clusters that were named for URIs.
     uri: String,
     clusters: Vec<(String, String)>,
-    strict: bool,
+    rules: KeyRules,
     seal: Seal,
     /// The names of the two shared entries.
     record: String,
@@ -68,7 +68,7 @@ impl Source {
     pub(crate) fn new(
         location: KeyLocation,
         clusters: &[(String, String)],
-        strict: bool,
+        rules: KeyRules,
         seal: &Seal,
     ) -> Self {
         // INVARIANT: two plugins share an entry only if their configurations are the same, byte for byte: the seal's
@@ -80,7 +80,7 @@ impl Source {
             body: entry("body"),
             location,
             clusters: clusters.to_vec(),
-            strict,
+            rules,
             seal: seal.clone(),
             seen: Cell::default(),
             known: Cell::default(),
@@ -143,7 +143,7 @@ impl Source {
     fn is_like(&self, other: &Self) -> bool {
         self.location == other.location
             && self.clusters == other.clusters
-            && self.strict == other.strict
+            && self.rules == other.rules
     }
 
     /// Goes on from what the configuration before had fetched, so that an update does not make requests wait.
@@ -243,7 +243,7 @@ impl Source {
         if record.version != seen.version {
             let keys = self
                 .shared_body(record.version)
-                .and_then(|body| KeySet::parse(&body, self.strict).ok());
+                .and_then(|body| KeySet::parse(&body, self.rules).ok());
             let Some(keys) = keys else {
                 self.distrust(seen, record, now);
                 return News::None;
@@ -376,35 +376,56 @@ impl Source {
                     self.fail(number, now, metrics, &what, "give `jwksUri` in the rule");
                 }
             }
-            Ok(body) => match KeySet::parse(&body, self.strict) {
+            Ok(body) => match KeySet::parse(&body, self.rules) {
                 Err(error) => self.fail(number, now, metrics, &error.to_string(), ""),
-                Ok(_) => self.keep(number, &body, now, metrics),
+                Ok(set) => {
+                    if self.keep(number, &body, now, metrics) {
+                        self.warn(&set);
+                    }
+                }
             },
         }
         true
     }
 
-    fn keep(&self, number: u64, body: &[u8], now: u64, metrics: &Metrics) {
+    /// Keeps a key set; whether it is a new one.
+    fn keep(&self, number: u64, body: &[u8], now: u64, metrics: &Metrics) -> bool {
         let (record, guard) = self.record(now);
         let is_new = self
             .shared_body(record.version)
             .is_none_or(|old| old != body);
         let is_new = is_new || self.is_abandoned.get();
         let Some(next) = record.succeeded(number, is_new, now, host::random()) else {
-            return;
+            return false;
         };
         // The body first: whoever sees the new version must find it.
         if next.version != record.version && !self.share_body(next.version, body) {
             self.fail(number, now, metrics, "Envoy does not keep it", "");
-            return;
+            return false;
         }
+        let is_new = next.version != record.version;
         if self.change(next, guard) {
-            return;
+            return is_new;
         }
         // Another worker wished for an early question meanwhile; the wish must not be lost.
         let (record, _) = self.record(now);
         if let Some(next) = record.succeeded(number, is_new, now, host::random()) {
             let _kept = self.change(next, 0);
+        }
+        is_new
+    }
+
+    /// Says what speaks against the keys of a new set, though they are used.
+    fn warn(&self, set: &KeySet) {
+        let doubts = set
+            .examples_of_doubts()
+            .map(|(index, doubt)| format!("key {index} of it {doubt}"));
+        let limit = set.trial_limit().map(|limit| limit.to_string());
+        for what in doubts.chain(limit) {
+            host::log(
+                LogLevel::Warn,
+                &format!("the key set of {}: {what}", self.uri),
+            );
         }
     }
 

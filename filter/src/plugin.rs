@@ -185,7 +185,7 @@ impl Plugin {
             .key_locations()
             .into_iter()
             .map(|location| {
-                Source::new(location, &config.clusters, config.tokens.is_strict(), &seal)
+                Source::new(location, &config.clusters, config.tokens.key_rules(), &seal)
             })
             .collect();
         *self.sources.borrow_mut() = sources;

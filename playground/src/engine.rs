@@ -277,6 +277,7 @@ fn core_setting(setting: &Setting) -> core::Setting {
                 },
             },
             removes_twins: setting.remove_twins,
+            accepts_published_keys: !setting.doubt_published_keys,
         },
         enforcer: match setting.enforced_by.as_deref() {
             Some("istio") => core::Enforcer::Istio,

@@ -71,6 +71,7 @@ fn file(scenario: Scenario) -> ScenarioFile {
         tokens: tokens.into(),
         token_type,
         remove_twins: scenario.tokens.removes_twins,
+        doubt_published_keys: !scenario.tokens.accepts_published_keys,
         enforced_by: match scenario.enforcer {
             Enforcer::Core | Enforcer::Plugin => "portcullis",
             Enforcer::Istio => "istio",

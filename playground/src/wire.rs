@@ -50,6 +50,10 @@ wire! {
         #[serde(default)]
         #[tsify(optional)]
         remove_twins: bool,
+        /// Whether keys are refused or warned of whose private half is published: the page's own are.
+        #[serde(default)]
+        #[tsify(optional)]
+        doubt_published_keys: bool,
         /// Who enforces the policies; absent is `portcullis`.
         #[serde(default)]
         #[tsify(type = "\"portcullis\" | \"istio\"")]
@@ -399,6 +403,8 @@ wire! {
         token_type: Option<String>,
         /// Whether a client's headers are removed that some servers take for those of a token.
         remove_twins: bool,
+        /// Whether keys are refused or warned of whose private half is published.
+        doubt_published_keys: bool,
         /// Who enforces the policies.
         #[tsify(type = "\"portcullis\" | \"istio\"")]
         enforced_by: String,

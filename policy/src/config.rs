@@ -250,10 +250,13 @@ pub(crate) fn tokens(
         }
     };
     if let Some(object) = &object {
-        decoder.known_fields(object, &["mode", own]);
+        decoder.known_fields(object, &["mode", own, "acceptPublishedKeys"]);
         settings.removes_twins = decoder
             .boolean(object, "removeTwins")
             .unwrap_or(settings.removes_twins);
+        settings.accepts_published_keys = decoder
+            .boolean(object, "acceptPublishedKeys")
+            .unwrap_or(settings.accepts_published_keys);
     }
     if own == "typ" {
         let token_type = object.and_then(|object| decoder.filled_string(&object, "typ"));
@@ -513,6 +516,9 @@ mod tests {
         let settings = mode(r#"{"mode":"envoy","removeTwins":true}"#);
         assert!(settings.removes_twins() && !settings.is_strict());
         assert!(strict(None).removes_twins());
+        let settings = mode(r#"{"mode":"strict","acceptPublishedKeys":true}"#);
+        assert!(settings.key_rules().published && settings.is_strict());
+        assert!(!strict(None).key_rules().published);
         for (tokens, expected) in [
             (
                 r#"{"mode":"strict","removeTwins":true}"#,

@@ -118,6 +118,8 @@ codes! {
     UnusableKey = "unusable-key",
     /// A key of the set is used, and others may be able to sign with it.
     WeakKey = "weak-key",
+    /// The private half of a key of the set is published.
+    PublishedKey = "published-key",
     /// A key of the set is a private one.
     PrivateKey = "private-key",
     /// Two keys of the set have one `kid`.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::Path;
 
+use portcullis_policy::authenticate::PUBLISHED_KEYS;
 use portcullis_policy::compile;
 use portcullis_policy::config::Config;
 use portcullis_policy::diagnostic::{Code, Severity};
@@ -187,6 +188,8 @@ fn manifests_configure_what_the_scenarios_test() {
                 .diagnostics
                 .iter()
                 .filter(|diagnostic| diagnostic.severity != Severity::Info)
+                // Who applies a manifest with its demonstration keys is told of them.
+                .filter(|diagnostic| diagnostic.code != Code::PublishedKey)
                 .map(ToString::to_string)
                 .collect();
             assert_eq!(wrong, Vec::<String>::new(), "{}", entry.name);
@@ -213,6 +216,10 @@ fn reference_of_the_diagnostics() {
         let (severity, reason) = (header.severity.as_str(), header.reason);
         writeln!(table, "| `{}` | {severity} | {reason} |", header.name).unwrap();
     }
+    table.push_str(PUBLISHED);
+    for key in PUBLISHED_KEYS {
+        writeln!(table, "| `{}` | {} |", key.thumbprint, key.place).unwrap();
+    }
     fresh(&root().join("docs/diagnostics.md"), &table);
 }
 
@@ -226,6 +233,17 @@ a rule that writes such a header also removes the client's own from every reques
 
 | header | | why |
 |---|---|---|
+";
+
+/// Before the keys of `published-key`.
+const PUBLISHED: &str = "
+## Keys that everybody has
+
+`published-key` knows these by their thumbprints (RFC 7638, SHA-256), however they are written. It is a warning, and
+in [strict mode](plugin.md#strict-tokens) an error; `acceptPublishedKeys` turns it off.
+
+| thumbprint | published in |
+|---|---|
 ";
 
 #[test]

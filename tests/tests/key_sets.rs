@@ -5,10 +5,11 @@
 
 use std::net::SocketAddr;
 
-use portcullis_mint::{forge, public_jwks};
-use portcullis_policy::authenticate::KeySet;
+use portcullis_mint::{forge, key_names, public_jwks};
+use portcullis_policy::authenticate::{KeyDoubt, KeyRules, KeySet, PUBLISHED_KEYS};
 use portcullis_tests::client::Exchange;
 use portcullis_tests::envoy::{Config, Envoy, Listener, cluster};
+use portcullis_tests::root;
 use portcullis_tests::server::{Reply, Server};
 use portcullis_tests::upstream::echo;
 use serde_json::{Map, Value, json};
@@ -200,6 +201,38 @@ fn envoy_and_the_core_take_the_same_texts_for_key_sets() {
         // What is refused as it is has no stricter reading.
         assert!(*expected || KeySet::parse(text, true).is_err(), "{name}");
     }
+}
+
+/// Who adds a key to the folder adds its thumbprint to the list.
+#[test]
+fn every_key_of_the_examples_is_known_to_be_published() {
+    let folder = std::fs::read_dir(root().join("examples/keys")).unwrap();
+    let files = folder.map(|file| file.unwrap().path());
+    let mut names: Vec<String> = files
+        .filter(|path| path.extension().is_some_and(|end| end != "md"))
+        .map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned())
+        .collect();
+    names.sort();
+    let mut known = key_names();
+    known.sort_unstable();
+    assert_eq!(names, known);
+    let jwks = public_jwks(&known).unwrap();
+    let set = KeySet::parse(jwks.as_bytes(), false).unwrap();
+    let published = set.doubts().iter().map(|(index, doubt)| match doubt {
+        KeyDoubt::Published(place) => (*index, *place),
+        other => panic!("{other:?}"),
+    });
+    let ours = "examples/keys of Portcullis";
+    let expected: Vec<(usize, &str)> = (0..known.len()).map(|index| (index, ours)).collect();
+    assert_eq!(published.collect::<Vec<_>>(), expected);
+    let listed = PUBLISHED_KEYS.iter().filter(|key| key.place == ours);
+    assert_eq!(listed.count(), known.len());
+    assert!(KeySet::parse(jwks.as_bytes(), true).is_err());
+    let rules = KeyRules {
+        strict: true,
+        published: true,
+    };
+    assert_eq!(KeySet::parse(jwks.as_bytes(), rules).unwrap().doubts(), []);
 }
 
 /// An Envoy that wants a token for each path `/INDEX`, with keys from that path of the server.

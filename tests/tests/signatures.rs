@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use portcullis_mint::{Order, mint, public_jwks};
-use portcullis_policy::authenticate::TokenMode;
+use portcullis_policy::authenticate::{TokenMode, TokenSettings};
 use portcullis_policy::compile::Setting;
 use portcullis_policy::crypto::RustVerifier;
 use portcullis_policy::normalize::{Incoming, Proxy};
@@ -22,7 +22,11 @@ fn rule(key: &str, tokens: TokenMode) -> PolicySet {
         "spec": { "jwtRules": [{ "issuer": "idp", "jwks": public_jwks(&[key]).unwrap() }] },
     });
     let setting = Setting {
-        tokens: tokens.into(),
+        tokens: TokenSettings {
+            mode: tokens,
+            accepts_published_keys: true,
+            ..TokenSettings::default()
+        },
         ..Setting::default()
     };
     compile(&Resources::read_text(&policy.to_string()).0, &setting)

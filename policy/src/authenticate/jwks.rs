@@ -6,6 +6,7 @@ use std::fmt;
 use super::base64url;
 use super::certificate;
 use super::json::{Json, member};
+use super::published;
 use crate::crypto::{Algorithm, Curve, PublicKey, Work};
 
 /// The usable keys of a set, in its order. Never empty.
@@ -36,6 +37,26 @@ pub(crate) struct Candidate<'k> {
     pub(crate) is_named: bool,
 }
 
+/// Which keys of a set are left out, beyond those that Envoy leaves out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct KeyRules {
+    /// Whether keys are left out that the specifications forbid, and weak ones.
+    pub strict: bool,
+    /// Whether keys are taken, and not doubted, whose private half is published. Without it, they are doubted,
+    /// and left out in strict mode.
+    pub published: bool,
+}
+
+impl From<bool> for KeyRules {
+    /// Strictness alone.
+    fn from(strict: bool) -> Self {
+        Self {
+            strict,
+            published: false,
+        }
+    }
+}
+
 /// What speaks against a key that is used, as Envoy uses it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyDoubt {
@@ -45,6 +66,8 @@ pub enum KeyDoubt {
     Private,
     /// A key before it has the same `kid`.
     SameId,
+    /// Its private half is published, here.
+    Published(&'static str),
 }
 
 /// One key.
@@ -90,6 +113,8 @@ pub enum KeyError {
     NotForSignatures,
     /// [`PublicKey::is_weak`]; in strict mode.
     TooWeak,
+    /// Its private half is published, here; in strict mode.
+    Published(&'static str),
 }
 
 /// Why a text is no key set.
@@ -110,7 +135,13 @@ pub enum KeySetError {
 
 impl fmt::Display for KeyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+        let text = match self {
+            Self::Published(place) => {
+                return write!(
+                    f,
+                    "everybody has its private half, which is published in {place}"
+                );
+            }
             Self::NotAnObject => "it is not an object",
             Self::TypeMissing => "`kty` is missing",
             Self::TypeUnknown => "`kty` is not EC, RSA, oct or OKP",
@@ -120,7 +151,37 @@ impl fmt::Display for KeyError {
             Self::NotAKey => "its numbers do not make a key",
             Self::NotForSignatures => "`use` or `key_ops` says that it is not for verifying",
             Self::TooWeak => "it is too weak for strict mode",
-        })
+        };
+        f.write_str(text)
+    }
+}
+
+impl fmt::Display for KeyDoubt {
+    /// After the name of the key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Weak => f.write_str("is weak, so others may be able to sign tokens"),
+            Self::Private => f.write_str("is a private one, so whoever reads it can sign tokens"),
+            Self::SameId => {
+                f.write_str("has the `kid` of a key before it, so tokens are tried with both")
+            }
+            Self::Published(place) => write!(
+                f,
+                "is published with its private half in {place}, so everybody can sign tokens"
+            ),
+        }
+    }
+}
+
+impl fmt::Display for TrialLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} keys of the set fit {}, and a token that names none is tried with the first {}",
+            self.fitting,
+            self.algorithm.as_str(),
+            self.tried
+        )
     }
 }
 
@@ -143,15 +204,17 @@ impl KeySet {
     /// Bounds the memory that a set takes, and the keys that an explanation has to tell apart.
     pub const MAX_KEYS: usize = 256;
 
-    /// Reads a key set; `strict` leaves out more keys than Envoy does.
+    /// Reads a key set; strict rules, or `true` for them, leave out more keys than Envoy does.
     ///
     /// # Errors
     /// When the text is not a key set with at least one usable key.
-    pub fn parse(text: &[u8], strict: bool) -> Result<Self, KeySetError> {
+    pub fn parse(text: &[u8], rules: impl Into<KeyRules>) -> Result<Self, KeySetError> {
+        let rules = rules.into();
+        let strict = rules.strict;
         let document = Json::parse_object(text, strict).map_err(|_| KeySetError::NotJson)?;
         let entries = match member(&document, "keys") {
             None if document.len() > Self::MAX_KEYS => return Err(KeySetError::TooManyKeys),
-            None => return Self::of_certificates(&document, strict),
+            None => return Self::of_certificates(&document, rules),
             Some(Json::Array(entries)) => entries,
             Some(_) => return Err(KeySetError::KeysNotAnArray),
         };
@@ -162,9 +225,9 @@ impl KeySet {
         let mut skipped = Vec::new();
         let mut doubts = Vec::new();
         for (index, entry) in entries.iter().enumerate() {
-            match Key::read(entry, strict) {
+            match Key::read(entry, rules) {
                 Ok(key) => {
-                    let found = key.doubts(entry, &keys).into_iter().flatten();
+                    let found = key.doubts(entry, &keys, rules).into_iter().flatten();
                     doubts.extend(found.map(|doubt| (index, doubt)));
                     keys.push(key);
                 }
@@ -189,25 +252,33 @@ impl KeySet {
     }
 
     /// A key set of the other form: certificates by `kid`. All of them must be RSA keys.
-    fn of_certificates(document: &[(String, Json)], strict: bool) -> Result<Self, KeySetError> {
+    fn of_certificates(document: &[(String, Json)], rules: KeyRules) -> Result<Self, KeySetError> {
         let mut keys = Vec::new();
-        for (id, value) in document {
+        let mut doubts = Vec::new();
+        for (index, (id, value)) in document.iter().enumerate() {
             let body = value.as_str().and_then(certificate::pem_body);
             let public = certificate::rsa_key(body.ok_or(KeySetError::NoKeys)?);
-            keys.push(Key {
+            let key = Key {
                 id: id.clone(),
                 algorithm: String::new(),
                 public: public.ok_or(KeySetError::NoneUsable(Some(KeyError::NotAKey)))?,
-            });
+            };
+            if let Some(place) = key.published(rules) {
+                if rules.strict {
+                    return Err(KeySetError::NoneUsable(Some(KeyError::Published(place))));
+                }
+                doubts.push((index, KeyDoubt::Published(place)));
+            }
+            keys.push(key);
         }
         if keys.is_empty() {
             return Err(KeySetError::NoKeys);
         }
         Ok(Self {
-            trial_limit: trial_limit(&keys, strict),
+            trial_limit: trial_limit(&keys, rules.strict),
             keys: keys.into(),
             skipped: Box::default(),
-            doubts: Box::default(),
+            doubts: doubts.into(),
         })
     }
 
@@ -224,6 +295,16 @@ impl KeySet {
     /// Where a token without `kid` is not tried with all keys that fit it: the algorithm with the fewest trials.
     pub fn trial_limit(&self) -> Option<TrialLimit> {
         self.trial_limit
+    }
+
+    /// The first of each kind of [`Self::doubts`].
+    pub fn examples_of_doubts(&self) -> impl Iterator<Item = (usize, KeyDoubt)> {
+        let kind = |(_, doubt): &(usize, KeyDoubt)| std::mem::discriminant(doubt);
+        let doubts = self.doubts.iter().enumerate();
+        doubts.filter_map(move |(place, one)| {
+            let mut earlier = self.doubts.iter().take(place);
+            (!earlier.any(|other| kind(other) == kind(one))).then_some(*one)
+        })
     }
 
     /// The keys that a token may be verified with: `kid` and `alg` agree where both sides name one.
@@ -279,7 +360,7 @@ impl Key {
         self.algorithm.is_empty() || self.algorithm == algorithm.as_str()
     }
 
-    fn doubts(&self, entry: &Json, earlier: &[Self]) -> [Option<KeyDoubt>; 3] {
+    fn doubts(&self, entry: &Json, earlier: &[Self], rules: KeyRules) -> [Option<KeyDoubt>; 4] {
         let is_weak = self.public.is_weak(Algorithm::parse(&self.algorithm));
         let is_private = entry.get("d").is_some();
         let is_same = !self.id.is_empty() && earlier.iter().any(|key| key.id == self.id);
@@ -287,10 +368,21 @@ impl Key {
             is_weak.then_some(KeyDoubt::Weak),
             is_private.then_some(KeyDoubt::Private),
             is_same.then_some(KeyDoubt::SameId),
+            self.published(rules).map(KeyDoubt::Published),
         ]
     }
 
-    fn read(entry: &Json, strict: bool) -> Result<Self, KeyError> {
+    /// Where its private half is published; `None` too where that does not matter.
+    fn published(&self, rules: KeyRules) -> Option<&'static str> {
+        if rules.published {
+            None
+        } else {
+            published::place(&self.public)
+        }
+    }
+
+    fn read(entry: &Json, rules: KeyRules) -> Result<Self, KeyError> {
+        let strict = rules.strict;
         if !matches!(entry, Json::Object(_)) {
             return Err(KeyError::NotAnObject);
         }
@@ -312,11 +404,15 @@ impl Key {
         if strict && public.is_weak(Algorithm::parse(&algorithm)) {
             return Err(KeyError::TooWeak);
         }
-        Ok(Self {
+        let key = Self {
             id: text_member(entry, "kid"),
             algorithm,
             public,
-        })
+        };
+        match key.published(rules) {
+            Some(place) if strict => Err(KeyError::Published(place)),
+            _ => Ok(key),
+        }
     }
 }
 

@@ -10,12 +10,14 @@ mod jwks;
 pub(crate) mod jws;
 mod mode;
 pub(crate) mod output;
+mod published;
 mod tokens;
 
 pub use failure::{TextClaim, TimeClaim, TokenFailure};
 pub use json::Json;
-pub use jwks::{KeyDoubt, KeyError, KeySet, KeySetError, SkippedKey, TrialLimit};
+pub use jwks::{KeyDoubt, KeyError, KeyRules, KeySet, KeySetError, SkippedKey, TrialLimit};
 pub use mode::{TokenMode, TokenSettings};
+pub use published::{PUBLISHED_KEYS, PublishedKey};
 
 use std::sync::Arc;
 

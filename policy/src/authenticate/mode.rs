@@ -6,12 +6,14 @@
 //! - [`super::json`]: RFC 8259 only
 //! - [`super::jws`]: two dots (RFC 7515 section 7.1); no `crit` (section 4.1.11), no `b64` (RFC 7797), `typ` if
 //!   one is asked for (RFC 8725 section 3.11)
-//! - [`super::jwks`]: no key whose `use` or `key_ops` is not for it (RFC 7517 sections 4.2 and 4.3), no weak key
+//! - [`super::jwks`]: no key whose `use` or `key_ops` is not for it (RFC 7517 sections 4.2 and 4.3), no weak key,
+//!   none whose private half is published
 //! - [`super::check`]: `exp` (RFC 7519 section 4.1.4 leaves it out at will, RFC 9068 section 2.2 does not); an
 //!   algorithm that fits the key, and a signature of its length (RFC 7518 section 3)
 //! - [`crate::request::Unwritable`]: no spaces around a claim that becomes a header (RFC 9110 section 5.5)
 
 use super::json::{Json, member};
+use super::jwks::KeyRules;
 
 /// What `tokens` of the configuration says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -21,6 +23,8 @@ pub struct TokenSettings {
     /// Whether a client's headers are removed that some servers take for those of a token. Strict mode removes
     /// them in any case.
     pub removes_twins: bool,
+    /// Whether keys are taken whose private half is published: for tests and demonstrations.
+    pub accepts_published_keys: bool,
 }
 
 impl TokenSettings {
@@ -33,6 +37,14 @@ impl TokenSettings {
     pub fn removes_twins(&self) -> bool {
         self.removes_twins || self.is_strict()
     }
+
+    /// How key sets are read.
+    pub fn key_rules(&self) -> KeyRules {
+        KeyRules {
+            strict: self.is_strict(),
+            published: self.accepts_published_keys,
+        }
+    }
 }
 
 impl From<TokenMode> for TokenSettings {
@@ -40,7 +52,7 @@ impl From<TokenMode> for TokenSettings {
     fn from(mode: TokenMode) -> Self {
         Self {
             mode,
-            removes_twins: false,
+            ..Self::default()
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Diagnostics, Setting};
-use crate::authenticate::{KeyDoubt, KeySet, KeySetError, bare_audience};
+use crate::authenticate::{KeyDoubt, KeyError, KeySet, KeySetError, bare_audience};
 use crate::diagnostic::{Code, Severity};
 use crate::policy_set::{Provider, TokenPlace};
 use crate::remote_keys::{Endpoint, KeyLocation};
@@ -48,10 +48,13 @@ pub(super) fn check(
             );
             continue;
         };
-        match KeySet::parse(text.as_bytes(), setting.tokens.is_strict()) {
+        match KeySet::parse(text.as_bytes(), setting.tokens.key_rules()) {
             Err(error) => diagnostics.push(
                 resource,
-                Code::InvalidJwks,
+                match error {
+                    KeySetError::NoneUsable(Some(KeyError::Published(_))) => Code::PublishedKey,
+                    _ => Code::InvalidJwks,
+                },
                 Severity::Error,
                 path,
                 error.to_string(),
@@ -64,26 +67,25 @@ pub(super) fn check(
                     } else {
                         format!(" (`{}`)", key.id)
                     };
+                    let (code, severity, help) = match key.reason {
+                        KeyError::Published(_) => (Code::PublishedKey, Severity::Error, REPLACE),
+                        _ => (Code::UnusableKey, Severity::Warning, ""),
+                    };
                     diagnostics.push(
                         resource,
-                        Code::UnusableKey,
-                        Severity::Warning,
+                        code,
+                        severity,
                         path,
                         format!(
                             "key {}{name} of the set is left out: {}",
                             key.index, key.reason
                         ),
-                        "",
+                        help,
                     );
                 }
-                // One example of each says enough.
-                for kind in [KeyDoubt::Weak, KeyDoubt::Private, KeyDoubt::SameId] {
-                    let mut doubts = set.doubts().iter();
-                    let Some((index, _)) = doubts.find(|(_, doubt)| *doubt == kind) else {
-                        continue;
-                    };
-                    let (code, what, help) = doubt_text(kind);
-                    let message = format!("key {index} of the set {what}");
+                for (index, doubt) in set.examples_of_doubts() {
+                    let (code, help) = remedy_of_doubt(doubt);
+                    let message = format!("key {index} of the set {doubt}");
                     diagnostics.push(resource, code, Severity::Warning, path, message, help);
                 }
                 if let Some(limit) = set.trial_limit() {
@@ -92,12 +94,7 @@ pub(super) fn check(
                         Code::KeyTrialsLimited,
                         Severity::Warning,
                         path,
-                        format!(
-                            "{} keys of the set fit {}, and a token that names none is tried with the first {}",
-                            limit.fitting,
-                            limit.algorithm.as_str(),
-                            limit.tried
-                        ),
+                        limit.to_string(),
                         "give each key a `kid` and let the tokens name it",
                     );
                 }
@@ -106,29 +103,28 @@ pub(super) fn check(
     }
 }
 
-fn doubt_text(doubt: KeyDoubt) -> (Code, &'static str, &'static str) {
+/// What to do about a key that everybody has.
+const REPLACE: &str = "make a key of your own, and keep its private half to yourself; where everybody may sign, as in a demonstration, write `tokens: {mode: …, acceptPublishedKeys: true}`";
+
+fn remedy_of_doubt(doubt: KeyDoubt) -> (Code, &'static str) {
     match doubt {
         KeyDoubt::Weak => (
             Code::WeakKey,
-            "is weak, so others may be able to sign tokens",
             "use RSA of 2048 bits or more with exponent 65537, a secret as long as its hash, and no Ed25519 point of small order; `tokens: strict` leaves such keys out",
         ),
         KeyDoubt::Private => (
             Code::PrivateKey,
-            "is a private one, so whoever reads it can sign tokens",
             "give the public members only, and replace the key: it is known now",
         ),
-        KeyDoubt::SameId => (
-            Code::DuplicateKeyId,
-            "has the `kid` of a key before it, so tokens are tried with both",
-            "give each key a `kid` of its own",
-        ),
+        KeyDoubt::SameId => (Code::DuplicateKeyId, "give each key a `kid` of its own"),
+        KeyDoubt::Published(_) => (Code::PublishedKey, REPLACE),
     }
 }
 
 fn remedy(error: KeySetError) -> &'static str {
     match error {
         KeySetError::NoKeys => "write `{\"keys\": [...]}` around the key",
+        KeySetError::NoneUsable(Some(KeyError::Published(_))) => REPLACE,
         _ => "give a JSON Web Key Set with at least one public key",
     }
 }
@@ -184,7 +180,7 @@ pub(super) fn providers(resources: &[&RequestAuthentication], setting: &Setting)
     for resource in ordered {
         for rule in &resource.jwt_rules {
             let keys = key_set_text(rule, setting).and_then(|(text, _)| {
-                KeySet::parse(text.as_bytes(), setting.tokens.is_strict()).ok()
+                KeySet::parse(text.as_bytes(), setting.tokens.key_rules()).ok()
             });
             let location = location(rule, setting);
             if keys.is_some() || location.is_some() {

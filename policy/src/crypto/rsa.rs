@@ -44,12 +44,12 @@ impl RsaPublicKey {
     }
 
     /// Big-endian, without leading zeros.
-    pub(super) fn modulus(&self) -> &[u8] {
+    pub(crate) fn modulus(&self) -> &[u8] {
         &self.modulus
     }
 
     /// Big-endian, without leading zeros.
-    pub(super) fn exponent(&self) -> &'static [u8] {
+    pub(crate) fn exponent(&self) -> &'static [u8] {
         match self.exponent {
             Exponent::Three => &[3],
             Exponent::F4 => &[1, 0, 1],

@@ -35,7 +35,8 @@ pub struct Scenario {
     pub gateway: Option<GatewaySpec>,
     /// Key sets by URI.
     pub key_sets: Vec<KeySetSpec>,
-    /// How tokens and keys are read.
+    /// How tokens and keys are read, as in the plugin's configuration. Published keys are accepted unless the file
+    /// says otherwise: the tokens of scenarios are signed with such keys.
     pub tokens: TokenSettings,
     /// Who enforces the policies: this crate, or Istio itself.
     pub enforcer: Enforcer,
@@ -188,6 +189,10 @@ impl Scenario {
                 .map(|(driver, reason)| (driver, reason.text))
                 .collect()
         };
+        let token_settings = TokenSettings {
+            accepts_published_keys: true,
+            ..TokenSettings::default()
+        };
         Some(Self {
             description,
             policies,
@@ -196,7 +201,7 @@ impl Scenario {
             proxy: proxy(decoder, &object),
             gateway: gateway(decoder, &object),
             key_sets: key_sets(decoder, &object),
-            tokens: config::tokens(decoder, &object, TokenSettings::default()),
+            tokens: config::tokens(decoder, &object, token_settings),
             enforcer: enforcer(decoder, &object),
             metadata: object.field("metadata").map(|field| field.node.clone()),
             now,

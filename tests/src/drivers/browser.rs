@@ -102,6 +102,7 @@ fn setting(entry: &Entry) -> Value {
         }
     }
     value["removeTwins"] = json!(setting.tokens.removes_twins);
+    value["doubtPublishedKeys"] = json!(!setting.tokens.accepts_published_keys);
     value
 }
 

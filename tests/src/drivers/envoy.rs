@@ -253,7 +253,7 @@ fn in_default_namespace(resource: &mut Value) {
 }
 
 fn tokens(settings: &TokenSettings) -> Value {
-    let mut tokens = json!({});
+    let mut tokens = json!({ "acceptPublishedKeys": settings.accepts_published_keys });
     match &settings.mode {
         TokenMode::Envoy => {
             tokens["mode"] = json!("envoy");
