@@ -4,7 +4,7 @@
 pub(crate) const USAGE: &str = "\
 usage: cargo xtask <command>
 
-  setup      install what the build and the tests need: Wasm targets, Envoy, npm packages, Chromium
+  setup      install what the build and the tests need: Wasm targets, Envoy, npm packages, Chromium, OpenSSL
   wasm       build the filter, the page's modules and the page
   budgets    compare the sizes of what was built with their budgets
   test       all of it, and every test; ends with the count

@@ -23,7 +23,7 @@ pub(crate) fn run(runner: &mut Runner) -> Result<()> {
     runner.envoy = Some(envoy(runner)?);
     page_packages(runner)?;
     runner.chromium = Some(chromium(runner)?);
-    Ok(())
+    openssl(runner)
 }
 
 fn rust_targets(runner: &Runner) -> Result<()> {
@@ -141,12 +141,8 @@ fn chromium(runner: &Runner) -> Result<PathBuf> {
         chosen.or_else(|| names.into_iter().find_map(find))
     };
     if locate().is_none() {
-        let packages = ["chromium", "fonts-dejavu-core"];
-        debian_packages(
-            runner,
-            &packages,
-            "the page tests need Chromium; install the package chromium, or set CHROMIUM",
-        )?;
+        let by_hand = "the page tests need Chromium; install the package chromium, or set CHROMIUM";
+        install(runner, &["chromium", "fonts-dejavu-core"], by_hand)?;
     }
     let found =
         locate().context("apt-get installed chromium, but there is no chromium on the path")?;
@@ -154,15 +150,27 @@ fn chromium(runner: &Runner) -> Result<PathBuf> {
     Ok(found)
 }
 
-/// Installs packages of Debian's; `by_hand` says what to do where that is not possible.
-fn debian_packages(runner: &Runner, packages: &[&str], by_hand: &'static str) -> Result<()> {
+/// The second judge of certificates.
+fn openssl(runner: &Runner) -> Result<()> {
+    if find("openssl").is_none() {
+        let by_hand = "the tests compare certificates with openssl; install the package openssl";
+        install(runner, &["openssl"], by_hand)?;
+    }
+    let found = find("openssl")
+        .context("apt-get installed openssl, but there is no openssl on the path")?;
+    present("OpenSSL", &found.display().to_string());
+    Ok(())
+}
+
+/// Installs packages of the system where that needs no password; says otherwise what to do by hand.
+fn install(runner: &Runner, packages: &[&str], by_hand: &str) -> Result<()> {
     ensure!(find("apt-get").is_some(), "{by_hand}");
     let root = runner.output("id", &["-u"]).is_some_and(|id| id == "0");
     if !root && runner.output("sudo", &["-n", "true"]).is_none() {
         bail!("{by_hand}");
     }
-    let install = ["install", "--yes", "--no-install-recommends"];
-    for arguments in [vec!["update"], [&install, packages].concat()] {
+    let install = [&["install", "--yes", "--no-install-recommends"], packages].concat();
+    for arguments in [&["update"][..], &install] {
         let mut command = runner.command(if root { "apt-get" } else { "sudo" });
         if !root {
             command.args(["-n", "apt-get"]);

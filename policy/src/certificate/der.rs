@@ -5,6 +5,7 @@ pub(crate) const BOOLEAN: u8 = 0x01;
 pub(crate) const INTEGER: u8 = 0x02;
 pub(crate) const BIT_STRING: u8 = 0x03;
 pub(crate) const OCTET_STRING: u8 = 0x04;
+pub(crate) const NULL: u8 = 0x05;
 pub(crate) const OBJECT_IDENTIFIER: u8 = 0x06;
 pub(crate) const UTC_TIME: u8 = 0x17;
 pub(crate) const GENERALIZED_TIME: u8 = 0x18;
@@ -72,6 +73,40 @@ impl<'a> Reader<'a> {
         self.take(tag).map(Reader)
     }
 
+    /// The object identifier that comes next: numbers of seven bits a byte, each in its one form (X.690 section 8.19).
+    pub(crate) fn object_identifier(&mut self) -> Option<&'a [u8]> {
+        let name = self.take(OBJECT_IDENTIFIER)?;
+        let ends = name.last().is_some_and(|byte| byte & 0x80 == 0);
+        let mut numbers = name.split_inclusive(|byte| byte & 0x80 == 0);
+        let is_minimal = numbers.all(|number| number.first() != Some(&0x80));
+        (ends && is_minimal).then_some(name)
+    }
+
+    /// The number that comes next, big-endian and without leading zeros; `None` if it is below zero or not in its one
+    /// form (X.690 section 8.3).
+    pub(crate) fn natural(&mut self) -> Option<&'a [u8]> {
+        match self.take(INTEGER)? {
+            [0] => Some(&[]),
+            [0, rest @ ..] => rest
+                .first()
+                .is_some_and(|byte| byte & 0x80 != 0)
+                .then_some(rest),
+            number => number
+                .first()
+                .is_some_and(|byte| byte & 0x80 == 0)
+                .then_some(number),
+        }
+    }
+
+    /// A boolean that is written only if it is true (X.690 sections 11.1 and 11.5).
+    pub(crate) fn flag(&mut self) -> Option<bool> {
+        match self.optional(BOOLEAN) {
+            None => Some(false),
+            Some([0xff]) => Some(true),
+            Some(_) => None,
+        }
+    }
+
     /// The content of the next element if it has this tag.
     pub(crate) fn optional(&mut self, tag: u8) -> Option<&'a [u8]> {
         let mut ahead = *self;
@@ -108,6 +143,47 @@ mod tests {
             &[],
         ] {
             assert_eq!(Reader(der).take(4), None, "{der:?}");
+        }
+    }
+
+    #[test]
+    fn numbers_and_names_have_one_form() {
+        let natural = |content: &'static [u8]| {
+            let der = [&[INTEGER, u8::try_from(content.len()).unwrap()], content].concat();
+            Reader(&der).natural().map(<[u8]>::to_vec)
+        };
+        assert_eq!(natural(&[0]), Some(vec![]));
+        assert_eq!(natural(&[0x7f, 0]), Some(vec![0x7f, 0]));
+        assert_eq!(natural(&[0, 0x80]), Some(vec![0x80]));
+        for content in [&[][..], &[0, 0], &[0, 0x7f], &[0x80], &[0xff]] {
+            assert_eq!(natural(content), None, "{content:?}");
+        }
+        let name = |content: &'static [u8]| {
+            let der = [
+                &[OBJECT_IDENTIFIER, u8::try_from(content.len()).unwrap()],
+                content,
+            ]
+            .concat();
+            Reader(&der).object_identifier().map(<[u8]>::to_vec)
+        };
+        assert_eq!(name(&[0x55, 0x81, 0]), Some(vec![0x55, 0x81, 0]));
+        for content in [&[][..], &[0x55, 0x80, 1], &[0x55, 0x81]] {
+            assert_eq!(name(content), None, "{content:?}");
+        }
+    }
+
+    #[test]
+    fn a_flag_is_written_if_it_is_set() {
+        let flag = |der: &'static [u8]| Reader(der).flag();
+        assert_eq!((flag(&[]), flag(&[INTEGER, 0])), (Some(false), Some(false)));
+        assert_eq!(flag(&[BOOLEAN, 1, 0xff]), Some(true));
+        for der in [
+            &[BOOLEAN, 1, 0][..],
+            &[BOOLEAN, 1, 1],
+            &[BOOLEAN, 0],
+            &[BOOLEAN, 2, 0xff, 0xff],
+        ] {
+            assert_eq!(flag(der), None, "{der:?}");
         }
     }
 }

@@ -13,6 +13,7 @@ impl Certificate {
         let time = |text: &[u8]| element(UTC_TIME, &[text]);
         let validity = [time(b"200101000000Z"), time(b"491231235959Z")].concat();
         let no_bits = element(BIT_STRING, &[&[0]]);
+        let no_key = element(BIT_STRING, &[&[0; 33]]);
         let names = element(SEQUENCE, &[&element(URI, &[uri.as_bytes()])]);
         let extension = [
             element(OBJECT_IDENTIFIER, &[SUBJECT_ALTERNATIVE_NAME]),
@@ -26,7 +27,7 @@ impl Certificate {
             &nobody,
             &element(SEQUENCE, &[&validity]),
             &nobody,
-            &element(SEQUENCE, &[&algorithm, &no_bits]),
+            &element(SEQUENCE, &[&algorithm, &no_key]),
             &element(EXTENSIONS, &[&extensions]),
         ];
         let signed = element(SEQUENCE, fields);

@@ -7,8 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 
 use super::der::{
-    BIT_STRING, BOOLEAN, GENERALIZED_TIME, INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, Reader,
-    SEQUENCE, UTC_TIME, only,
+    BIT_STRING, GENERALIZED_TIME, INTEGER, NULL, OBJECT_IDENTIFIER, OCTET_STRING, Reader, SEQUENCE,
+    UTC_TIME, only,
 };
 use super::name::DistinguishedName;
 use crate::crypto::{Algorithm, Curve, Hash, PublicKey, SignatureVerifier};
@@ -53,13 +53,42 @@ struct KeyUsage {
     certificate_signature: bool,
 }
 
+impl KeyUsage {
+    /// A string of bits, some of them set (RFC 5280 section 4.2.1.3). What pads its last byte is zero.
+    fn read(value: &[u8]) -> Option<Self> {
+        let mut usage = Reader(value);
+        let (unused, bits) = usage.take(BIT_STRING)?.split_first()?;
+        let padding = 1_u8
+            .checked_shl(u32::from(*unused))
+            .filter(|_| *unused < 8)?
+            - 1;
+        let is_padded = bits.last().is_some_and(|last| last & padding == 0);
+        let is_set = bits.iter().any(|byte| *byte != 0);
+        let [flags, ..] = bits else {
+            return None;
+        };
+        (usage.is_empty() && is_padded && is_set).then_some(Self {
+            digital_signature: flags & 0x80 != 0,
+            certificate_signature: flags & 0x04 != 0,
+        })
+    }
+}
+
 pub(super) const VERSION: u8 = 0xa0;
 const ISSUER_ID: u8 = 0x81;
 const SUBJECT_ID: u8 = 0x82;
 pub(super) const EXTENSIONS: u8 = 0xa3;
+const EXPLICIT: u8 = 0xa0;
+/// The kinds of alternative names (RFC 5280 section 4.2.1.6).
+const OTHER_NAME: u8 = 0xa0;
 const EMAIL: u8 = 0x81;
 const DNS: u8 = 0x82;
+const X400_ADDRESS: u8 = 0xa3;
+const DIRECTORY_NAME: u8 = 0xa4;
+const EDI_PARTY_NAME: u8 = 0xa5;
 pub(super) const URI: u8 = 0x86;
+const IP_ADDRESS: u8 = 0x87;
+const REGISTERED_ID: u8 = 0x88;
 
 pub(super) const SUBJECT_ALTERNATIVE_NAME: &[u8] = &[0x55, 0x1d, 17];
 const BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 19];
@@ -69,6 +98,8 @@ const EXTENDED_KEY_USAGE: &[u8] = &[0x55, 0x1d, 37];
 /// id-kp-clientAuth and anyExtendedKeyUsage (RFC 5280 section 4.2.1.12)
 const FOR_CLIENTS: [&[u8]; 2] = [&[0x2b, 6, 1, 5, 5, 7, 3, 2], &[0x55, 0x1d, 37, 0]];
 
+/// The parameters of an algorithm that has none but must say so.
+const NO_PARAMETERS: &[u8] = &[NULL, 0];
 /// rsaEncryption (RFC 8017 appendix A.1)
 const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1];
 /// id-ecPublicKey (RFC 5480 section 2.1.1)
@@ -135,30 +166,40 @@ impl Certificate {
         Some(all)
     }
 
-    /// Reads DER with nothing behind it. `None` for what RFC 5280 does not allow and might mislead: an extension
-    /// that comes twice, alternative names that are not ASCII, more than one encoding.
+    /// Reads DER with nothing behind it, nor behind anything in it. `None` for what RFC 5280 does not allow and might
+    /// mislead: a critical extension that nothing here evaluates (section 4.2), one that comes twice, alternative names
+    /// that are not ASCII, a serial number below zero, more than one encoding.
+    ///
+    /// Evaluated are key usages, basic constraints and alternative names. Name constraints are read as being there.
     pub fn from_der(der: &[u8]) -> Option<Self> {
         let mut outer = only(SEQUENCE, der)?;
         let signed = outer.next().filter(|element| element.tag == SEQUENCE)?;
         let signature_algorithm = outer.take(SEQUENCE)?;
         let signature = bits(outer.take(BIT_STRING)?)?;
         let mut fields = Reader(signed.content);
-        let version = fields.optional(VERSION);
-        let serial = fields.take(INTEGER)?;
+        let version = match fields.optional(VERSION) {
+            None => 1,
+            Some([INTEGER, 1, 1]) => 2,
+            Some([INTEGER, 1, 2]) => 3,
+            Some(_) => return None,
+        };
+        let serial = fields.natural()?;
         let is_same = fields.take(SEQUENCE)? == signature_algorithm;
+        AlgorithmIdentifier::read(Reader(signature_algorithm))?;
         let issuer = DistinguishedName::from_der(fields.enter(SEQUENCE)?)?;
         let mut validity = fields.enter(SEQUENCE)?;
         let not_before = read_time(&mut validity)?;
         let not_after = read_time(&mut validity)?;
         let subject = DistinguishedName::from_der(fields.enter(SEQUENCE)?)?;
-        let key = read_key(fields.enter(SEQUENCE)?);
+        let SubjectKey(key) = read_key(fields.enter(SEQUENCE)?)?;
         for id in [ISSUER_ID, SUBJECT_ID] {
-            fields.optional(id);
+            if fields.optional(id).is_some() && version < 2 {
+                return None;
+            }
         }
         let extensions = fields.optional(EXTENSIONS);
-        let is_third_version = version == Some(&[INTEGER, 1, 2]);
         let is_whole = outer.is_empty() && fields.is_empty() && validity.is_empty() && is_same;
-        if !is_whole || (extensions.is_some() && !is_third_version) {
+        if !is_whole || (extensions.is_some() && version < 3) {
             return None;
         }
         let mut certificate = Self {
@@ -168,7 +209,7 @@ impl Certificate {
             uri: Vec::new(),
             dns: Vec::new(),
             email: Vec::new(),
-            serial: without_zeros(serial).to_vec(),
+            serial: serial.to_vec(),
             not_before,
             not_after,
             is_authority: false,
@@ -188,55 +229,68 @@ impl Certificate {
         let Some(extensions) = extensions else {
             return Some(());
         };
-        let mut list = only(SEQUENCE, extensions)?;
+        let mut list = filled(extensions)?;
         let mut seen = BTreeSet::new();
         while !list.is_empty() {
             let mut extension = list.enter(SEQUENCE)?;
-            let kind = extension.take(OBJECT_IDENTIFIER)?;
-            extension.optional(BOOLEAN);
+            let kind = extension.object_identifier()?;
+            let is_critical = extension.flag()?;
             let value = extension.take(OCTET_STRING)?;
             if !extension.is_empty() || !seen.insert(kind) {
                 return None;
             }
             match kind {
-                SUBJECT_ALTERNATIVE_NAME => self.read_names(only(SEQUENCE, value)?)?,
+                SUBJECT_ALTERNATIVE_NAME => self.read_names(filled(value)?)?,
                 BASIC_CONSTRAINTS => {
                     let mut constraints = only(SEQUENCE, value)?;
-                    self.is_authority = constraints.optional(BOOLEAN) == Some(&[0xff]);
+                    self.is_authority = constraints.flag()?;
+                    // How many CAs may stand between this one and a client: a bundle's CA signs clients itself.
+                    if self.is_authority && !constraints.is_empty() {
+                        constraints.natural()?;
+                    }
+                    constraints.is_empty().then_some(())?;
                 }
-                NAME_CONSTRAINTS => self.has_name_constraints = true,
-                KEY_USAGE => {
-                    let mut usage = Reader(value);
-                    let [_, flags, ..] = usage.take(BIT_STRING)? else {
-                        return None;
-                    };
-                    self.key_usage = Some(KeyUsage {
-                        digital_signature: flags & 0x80 != 0,
-                        certificate_signature: flags & 0x04 != 0,
-                    });
+                NAME_CONSTRAINTS => {
+                    filled(value)?;
+                    self.has_name_constraints = true;
                 }
+                KEY_USAGE => self.key_usage = Some(KeyUsage::read(value)?),
                 EXTENDED_KEY_USAGE => {
-                    let mut purposes = only(SEQUENCE, value)?;
+                    let mut purposes = filled(value)?;
                     self.is_for_clients = false;
                     while !purposes.is_empty() {
-                        let purpose = purposes.take(OBJECT_IDENTIFIER)?;
+                        let purpose = purposes.object_identifier()?;
                         self.is_for_clients |= FOR_CLIENTS.contains(&purpose);
                     }
                 }
+                _ if is_critical => return None,
                 _ => {}
             }
         }
-        Some(())
+        // Only a CA limits names (RFC 5280 section 4.2.1.10); for anybody else nothing here evaluates it.
+        (self.is_authority || !self.has_name_constraints).then_some(())
     }
 
     fn read_names(&mut self, mut names: Reader<'_>) -> Option<()> {
         while !names.is_empty() {
             let name = names.next()?;
+            let mut inner = Reader(name.content);
             let list = match name.tag {
                 EMAIL => &mut self.email,
                 DNS => &mut self.dns,
                 URI => &mut self.uri,
-                _ => continue,
+                OTHER_NAME => {
+                    inner.object_identifier()?;
+                    inner.take(EXPLICIT)?;
+                    inner.is_empty().then_some(())?;
+                    continue;
+                }
+                DIRECTORY_NAME => {
+                    DistinguishedName::from_der(only(SEQUENCE, name.content)?)?;
+                    continue;
+                }
+                X400_ADDRESS | EDI_PARTY_NAME | IP_ADDRESS | REGISTERED_ID => continue,
+                _ => return None,
             };
             let text = std::str::from_utf8(name.content).ok()?;
             list.push(text.is_ascii().then(|| text.to_owned())?);
@@ -306,9 +360,15 @@ impl Certificate {
     }
 
     fn signature_algorithm(&self) -> Option<Algorithm> {
-        let name = Reader(&self.signature_algorithm).take(OBJECT_IDENTIFIER)?;
-        let known = SIGNATURES.iter().find(|(oid, _)| *oid == name);
-        known.map(|(_, algorithm)| *algorithm)
+        let identifier = AlgorithmIdentifier::read(Reader(&self.signature_algorithm))?;
+        let mut known = SIGNATURES.iter();
+        let (_, algorithm) = known.find(|(oid, _)| *oid == identifier.name)?;
+        let is_plain = match algorithm {
+            // RFC 4055 section 5: NULL, and to be taken without it.
+            Algorithm::Rs(_) => matches!(identifier.parameters, None | Some(NO_PARAMETERS)),
+            _ => identifier.parameters.is_none(),
+        };
+        is_plain.then_some(*algorithm)
     }
 }
 
@@ -320,32 +380,73 @@ pub(crate) fn public_key(der: &[u8]) -> Option<PublicKey> {
     for tag in [INTEGER, SEQUENCE, SEQUENCE, SEQUENCE, SEQUENCE] {
         fields.take(tag)?;
     }
-    read_key(fields.enter(SEQUENCE)?)
+    read_key(fields.enter(SEQUENCE)?)?.0
 }
 
-/// A `SubjectPublicKeyInfo` (RFC 5280 section 4.1.2.7).
-fn read_key(mut info: Reader<'_>) -> Option<PublicKey> {
-    let mut algorithm = info.enter(SEQUENCE)?;
-    let key = bits(info.take(BIT_STRING)?)?;
-    match algorithm.take(OBJECT_IDENTIFIER)? {
+/// An `AlgorithmIdentifier` (RFC 5280 section 4.1.1.2).
+struct AlgorithmIdentifier<'a> {
+    name: &'a [u8],
+    /// One element, tag and length included.
+    parameters: Option<&'a [u8]>,
+}
+
+impl<'a> AlgorithmIdentifier<'a> {
+    fn read(mut fields: Reader<'a>) -> Option<Self> {
+        let name = fields.object_identifier()?;
+        let parameters = if fields.is_empty() {
+            None
+        } else {
+            Some(fields.next()?.whole)
+        };
+        fields.is_empty().then_some(Self { name, parameters })
+    }
+}
+
+/// The key of a certificate in its form; `None` if it is of a kind, or a size, that verifies nothing here.
+struct SubjectKey(Option<PublicKey>);
+
+/// A `SubjectPublicKeyInfo` (RFC 5280 section 4.1.2.7); `None` for what is not in its form.
+fn read_key(mut info: Reader<'_>) -> Option<SubjectKey> {
+    let algorithm = AlgorithmIdentifier::read(info.enter(SEQUENCE)?)?;
+    let key = info.take(BIT_STRING)?;
+    info.is_empty().then_some(())?;
+    let parameters = algorithm.parameters;
+    match algorithm.name {
         RSA => {
-            let mut numbers = only(SEQUENCE, key)?;
-            let modulus = numbers.take(INTEGER)?;
-            PublicKey::rsa(modulus, numbers.take(INTEGER)?)
+            let mut numbers = only(SEQUENCE, bits(key)?)?;
+            let [modulus, exponent] = [numbers.natural()?, numbers.natural()?];
+            let is_whole = numbers.is_empty() && parameters == Some(NO_PARAMETERS);
+            is_whole.then(|| SubjectKey(PublicKey::rsa(modulus, exponent)))
         }
         EC => {
-            let name = algorithm.take(OBJECT_IDENTIFIER)?;
-            let (_, curve, width) = CURVES.into_iter().find(|(oid, ..)| *oid == name)?;
-            // An uncompressed point (SEC 1 section 2.3.3).
-            let point = key
-                .strip_prefix(&[4])
-                .filter(|point| point.len() == 2 * width)?;
-            let (x, y) = point.split_at_checked(width)?;
-            PublicKey::ec(curve, x, y)
+            let name = Reader(parameters?).next()?;
+            let mut known = CURVES.into_iter();
+            let is_known = |oid: &[u8]| name.tag == OBJECT_IDENTIFIER && oid == name.content;
+            let Some((_, curve, width)) = known.find(|(oid, ..)| is_known(oid)) else {
+                return Some(SubjectKey(None));
+            };
+            // A point as it is, or shortened (SEC 1 section 2.3.3).
+            match bits(key)? {
+                [4, point @ ..] if point.len() == 2 * width => {
+                    let (x, y) = point.split_at_checked(width)?;
+                    Some(SubjectKey(PublicKey::ec(curve, x, y)))
+                }
+                [2 | 3, x @ ..] if x.len() == width => Some(SubjectKey(None)),
+                _ => None,
+            }
         }
-        ED25519 => Some(PublicKey::Ed25519(key.try_into().ok()?)),
-        _ => None,
+        ED25519 => {
+            let key = bits(key)?.try_into().ok()?;
+            let key = SubjectKey(Some(PublicKey::Ed25519(key)));
+            parameters.is_none().then_some(key)
+        }
+        _ => Some(SubjectKey(None)),
     }
+}
+
+/// A list that is all of an element and has entries.
+fn filled(der: &[u8]) -> Option<Reader<'_>> {
+    only(SEQUENCE, der).filter(|list| !list.is_empty())
 }
 
 /// A bit string of whole bytes.
@@ -358,18 +459,11 @@ fn numbers(signature: &[u8], width: usize) -> Option<Vec<u8>> {
     let mut pair = only(SEQUENCE, signature)?;
     let mut numbers = Vec::new();
     for _ in 0..2 {
-        let digits = without_zeros(pair.take(INTEGER)?);
+        let digits = pair.natural()?;
         numbers.resize(numbers.len() + width.checked_sub(digits.len())?, 0);
         numbers.extend_from_slice(digits);
     }
     pair.is_empty().then_some(numbers)
-}
-
-fn without_zeros(number: &[u8]) -> &[u8] {
-    let start = number.iter().position(|byte| *byte != 0);
-    start
-        .and_then(|start| number.get(start..))
-        .unwrap_or_default()
 }
 
 /// `YYMMDDHHMMSSZ` or `YYYYMMDDHHMMSSZ` (RFC 5280 section 4.1.2.5). What is before 1970 is 1970.
@@ -598,7 +692,9 @@ mod tests {
             );
             let Ok(theirs) = x509_cert::Certificate::from_der(&der) else { return Ok(()) };
             let tbs = theirs.tbs_certificate();
-            prop_assert_eq!(without_zeros(tbs.serial_number().as_bytes()), ours.serial);
+            let serial = tbs.serial_number().as_bytes();
+            let serial: Vec<u8> = serial.iter().copied().skip_while(|byte| *byte == 0).collect();
+            prop_assert_eq!(serial, ours.serial);
             prop_assert_eq!(
                 tbs.validity().not_after.to_unix_duration().as_secs(),
                 ours.not_after

@@ -468,8 +468,8 @@ fn authorities(
             decoder.error(
                 Code::InvalidValue,
                 &text.at,
-                "it is not PEM of certificates",
-                "give text with -----BEGIN CERTIFICATE----- and -----END CERTIFICATE-----",
+                "it is not PEM of certificates that can be read without doubt (RFC 5280)",
+                "give text with -----BEGIN CERTIFICATE----- and -----END CERTIFICATE-----, of CAs without critical extensions beyond usages, names and basic constraints",
             );
             Vec::new()
         }
