@@ -283,6 +283,7 @@ fn core_setting(setting: &Setting) -> core::Setting {
             Some("istio") => core::Enforcer::Istio,
             _ => core::Enforcer::Core,
         },
+        ..core::Setting::default()
     }
 }
 

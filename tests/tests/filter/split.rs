@@ -296,7 +296,7 @@ fn unsafe_splits_do_what_the_reference_says() {
         // Rules here, claims there: no claim is known there.
         (
             "rules|allow",
-            chain(own(rules), &[any_token.clone()]),
+            chain(own(rules), std::slice::from_ref(&any_token)),
             [403, 403, 403],
         ),
         (
@@ -306,7 +306,7 @@ fn unsafe_splits_do_what_the_reference_says() {
         ),
         (
             "allow|rules",
-            chain(own(&[any_token.clone()]), rules),
+            chain(own(std::slice::from_ref(&any_token)), rules),
             [403, 403, 403],
         ),
         (
