@@ -16,15 +16,15 @@ use crate::request::View;
 pub(super) struct Tokens<'a> {
     all: Vec<Token>,
     by_bytes: BTreeMap<Rc<[u8]>, usize>,
-    /// The tokens at a place, as long as nothing changes there.
-    found: BTreeMap<&'a TokenPlace, Rc<[usize]>>,
+    /// The tokens at a place, as long as nothing changes there. Policies name a few places.
+    found: Vec<(&'a TokenPlace, Rc<[usize]>)>,
 }
 
 struct Token {
     bytes: Rc<[u8]>,
     parsed: Option<Parsed>,
-    /// What rules say of it, by their number.
-    judged: BTreeMap<usize, Result<(), TokenFailure>>,
+    /// What rules say of it, by their number; `None` is nothing yet.
+    judged: Vec<Option<Result<(), TokenFailure>>>,
 }
 
 type Parsed = Result<Arc<Jws>, TokenFailure>;
@@ -32,12 +32,12 @@ type Parsed = Result<Arc<Jws>, TokenFailure>;
 impl<'a> Tokens<'a> {
     /// The numbers of the tokens at a place.
     pub(super) fn at(&mut self, place: &'a TokenPlace, view: View<'_>) -> Rc<[usize]> {
-        if let Some(found) = self.found.get(place) {
+        if let Some((_, found)) = self.found.iter().find(|(known, _)| *known == place) {
             return Rc::clone(found);
         }
         let tokens = place.tokens(view).into_iter();
         let found: Rc<[usize]> = tokens.map(|bytes| self.number(&bytes)).collect();
-        self.found.insert(place, Rc::clone(&found));
+        self.found.push((place, Rc::clone(&found)));
         found
     }
 
@@ -51,7 +51,7 @@ impl<'a> Tokens<'a> {
         self.all.push(Token {
             bytes,
             parsed: None,
-            judged: BTreeMap::new(),
+            judged: Vec::new(),
         });
         number
     }
@@ -66,19 +66,24 @@ impl<'a> Tokens<'a> {
 
     /// What a rule said of it.
     pub(super) fn judged(&self, number: usize, rule: usize) -> Option<Result<(), TokenFailure>> {
-        self.all.get(number)?.judged.get(&rule).copied()
+        *self.all.get(number)?.judged.get(rule)?
     }
 
     /// Remembers what a rule says of it.
     pub(super) fn judge(&mut self, number: usize, rule: usize, outcome: Result<(), TokenFailure>) {
         if let Some(token) = self.all.get_mut(number) {
-            token.judged.insert(rule, outcome);
+            if token.judged.len() <= rule {
+                token.judged.resize(rule + 1, None);
+            }
+            if let Some(place) = token.judged.get_mut(rule) {
+                *place = Some(outcome);
+            }
         }
     }
 
     /// The header is another one from now on.
     pub(super) fn header_changed(&mut self, header: &[u8]) {
-        self.found.retain(|place, _| match place {
+        self.found.retain(|(place, _)| match place {
             TokenPlace::Header { name, .. } => **name != *header,
             TokenPlace::Param(_) => true,
             TokenPlace::Cookie(_) => header != b"cookie",
@@ -89,6 +94,6 @@ impl<'a> Tokens<'a> {
     pub(super) fn path_changed(&mut self) {
         self.header_changed(b":path");
         self.found
-            .retain(|place, _| !matches!(place, TokenPlace::Param(_)));
+            .retain(|(place, _)| !matches!(place, TokenPlace::Param(_)));
     }
 }
