@@ -1,7 +1,5 @@
 //! The token step in words.
 
-use std::collections::BTreeMap;
-
 use super::show::clip;
 use super::{Item, Outcome, Stage, Step};
 use crate::authenticate::{Attempt, Authenticated, Payload, TokenFailure};
@@ -10,7 +8,7 @@ use crate::policy_set::{PolicySet, Provider, TokenPlace};
 
 pub(super) fn step(set: &PolicySet, who: &Authenticated, now: u64) -> Step {
     // The requirement of several rules looks at a token again when the first round failed.
-    let mut seen = BTreeMap::new();
+    let mut seen = vec![Vec::new(); set.providers.len()];
     let items: Vec<Item> = who
         .attempts
         .iter()
@@ -51,16 +49,19 @@ pub(super) fn step(set: &PolicySet, who: &Authenticated, now: u64) -> Step {
     }
 }
 
-/// Whether nothing was said of the like: `seen` has the attempts by rule and place.
-fn is_new<'w>(attempt: &'w Attempt, seen: &mut BTreeMap<(usize, usize), Vec<&'w Attempt>>) -> bool {
-    let others = seen.entry((attempt.provider, attempt.place)).or_default();
-    let names = |attempt: &'w Attempt| {
+/// Whether nothing was said of the like: `seen` has what was, by rule.
+fn is_new<'w>(attempt: &'w Attempt, seen: &mut [Vec<&'w Attempt>]) -> bool {
+    let Some(others) = seen.get_mut(attempt.provider) else {
+        return false;
+    };
+    let features = |attempt: &'w Attempt| {
         let token = attempt.token.as_ref();
-        token.map(|token| (&token.issuer, &token.key_id))
+        let names = token.map(|token| (&token.issuer, &token.key_id));
+        (attempt.place, attempt.outcome, names)
     };
     let is_new = others
         .iter()
-        .all(|other| other.outcome != attempt.outcome || names(other) != names(attempt));
+        .all(|other| features(other) != features(attempt));
     if is_new {
         others.push(attempt);
     }
