@@ -27,6 +27,7 @@ pub mod policy_set;
 pub mod printable;
 pub mod remote_keys;
 pub mod request;
+pub mod reserved_headers;
 pub mod resource;
 #[cfg(feature = "yaml")]
 pub mod scenario;

@@ -5,6 +5,7 @@ pub mod browser;
 pub mod certificates;
 pub mod client;
 pub mod clock;
+pub mod companion;
 pub mod corpus;
 pub mod drivers;
 pub mod envoy;

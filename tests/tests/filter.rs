@@ -1,6 +1,8 @@
 //! The filter in a real Envoy, as an attacker and as an operator meet it. What policies mean is the corpus'
 //! matter (`scenarios.rs`); here it is what a hostile client, a broken configuration or a dead upstream do.
 
+#[path = "filter/companion.rs"]
+mod companion;
 #[path = "filter/connections.rs"]
 mod connections;
 #[path = "filter/crowds.rs"]

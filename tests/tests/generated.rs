@@ -11,6 +11,7 @@ use portcullis_policy::config::Config;
 use portcullis_policy::diagnostic::{Code, Severity};
 use portcullis_policy::resource::{RESERVED_HEADERS, Resources};
 use portcullis_policy::source::from_yaml;
+use portcullis_tests::companion;
 use portcullis_tests::corpus::{Entry, load};
 use portcullis_tests::manifests::{Kind, manifest};
 use portcullis_tests::root;
@@ -201,6 +202,14 @@ fn manifests_configure_what_the_scenarios_test() {
             assert_eq!(config.resources.items.len(), entry.resources().items.len());
         }
     }
+}
+
+#[test]
+fn companion_of_the_partners() {
+    let folder = root().join("examples/partner-certificates");
+    let policies = std::fs::read_to_string(folder.join("policies.yaml")).unwrap();
+    let text = companion::manifest(&policies, &companion::Target::default()).unwrap();
+    fresh(&folder.join("companion.yaml"), &text);
 }
 
 #[test]

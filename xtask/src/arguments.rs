@@ -11,7 +11,9 @@ usage: cargo xtask <command>
   demo       show Portcullis in a real Envoy
              [--example NAME] [--once] [--slow] [--port N]
   fuzz-decisions  compare random decisions of the core and the filter with those of Envoy's own filters
-             [--cases N] [--seed S]";
+             [--cases N] [--seed S]
+  companion  print the EnvoyFilter that removes reserved headers of policies before any filter sees them
+             [--namespace NAME] [--label KEY=VALUE] [--gateway] FILE...";
 
 /// A parsed command line.
 #[derive(Debug, PartialEq, Eq)]
@@ -24,6 +26,8 @@ pub(crate) enum Command {
     Demo(Demo),
     /// Flags of the program that does it, which that one interprets.
     FuzzDecisions(Vec<String>),
+    /// As above.
+    Companion(Vec<String>),
 }
 
 /// Flags of the demo, which the demo itself interprets.
@@ -64,6 +68,8 @@ pub(crate) fn parse(words: &[String]) -> Result<Command, String> {
         "budgets" => Command::Budgets,
         "test" => Command::Test,
         "demo" => return demo(rest).map(Command::Demo),
+        "companion" if rest.is_empty() => return Err("`companion` needs a file".into()),
+        "companion" => return Ok(Command::Companion(rest.to_vec())),
         "fuzz-decisions" => return fuzz_decisions(rest).map(Command::FuzzDecisions),
         _ => return Err(format!("there is no command `{name}`")),
     };
@@ -166,6 +172,16 @@ mod tests {
         check_refused("demo --example --once", "`--example` needs a name");
         check_refused("demo --port 65536", "`--port` needs a number up to 65535");
         check_refused("demo --fast", "`demo` takes no `--fast`");
+    }
+
+    #[test]
+    fn the_companion_takes_files() {
+        let words = ["--gateway", "a.yaml"].map(str::to_owned);
+        check(
+            "companion --gateway a.yaml",
+            Command::Companion(words.to_vec()),
+        );
+        check_refused("companion", "`companion` needs a file");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use portcullis_tests::oracle::{self, KeySets, Mesh, Workload};
 use crate::*;
 
 /// What Istio configures for these policies by itself.
-fn native(policies: &[Value]) -> Vec<Value> {
+pub(crate) fn native(policies: &[Value]) -> Vec<Value> {
     let mesh = Mesh {
         root_namespace: "istio-system".to_owned(),
         trust_domain: "cluster.local".to_owned(),
