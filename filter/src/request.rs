@@ -256,8 +256,10 @@ fn send(reply: &LocalReply) -> Result<(), HostError> {
 
 /// Removes and adds what the token rules say.
 fn edit(edits: &HeaderEdits, headers: &[(&[u8], &[u8])]) -> Result<(), HostError> {
+    let mut present: Vec<&[u8]> = headers.iter().map(|(name, _)| *name).collect();
+    present.sort_unstable();
     for name in edits.removed() {
-        if headers.iter().any(|(present, _)| *present == name) {
+        if present.binary_search(&name).is_ok() {
             host::remove_request_header(name)?;
         }
     }

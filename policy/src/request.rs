@@ -234,6 +234,15 @@ impl HeaderEdits {
         }
     }
 
+    /// Removes what a client sent under these names; they may repeat, and be as many as a request has headers.
+    pub(crate) fn remove_sent<'n>(&mut self, names: impl Iterator<Item = &'n [u8]>) {
+        let mut names: Vec<&[u8]> = names.collect();
+        names.sort_unstable();
+        names.dedup();
+        names.retain(|name| !self.removed.iter().any(|removed| **removed == **name));
+        self.removed.extend(names.into_iter().map(Into::into));
+    }
+
     /// Adds one value to a header.
     pub(crate) fn add(&mut self, name: &[u8], value: &[u8]) {
         self.added.push((name.into(), value.into()));

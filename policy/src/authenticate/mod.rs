@@ -149,11 +149,9 @@ pub fn authenticate(
         tokens: Tokens::default(),
         work: Work::new(),
     };
-    for (name, _) in request.headers {
-        if set.is_twin_of_token_header(name) {
-            run.result.edits.remove(name);
-        }
-    }
+    let sent = request.headers.iter().map(|(name, _)| *name);
+    let twins = sent.filter(|name| set.is_twin_of_token_header(name));
+    run.result.edits.remove_sent(twins);
     identify::identify(set, request, verifier, &mut run.result);
     run.result.is_preflight = run.is_preflight();
     if !run.result.is_preflight {
