@@ -120,7 +120,7 @@ impl Exchange {
         }
     }
 
-    fn message(&self) -> Vec<u8> {
+    pub(crate) fn message(&self) -> Vec<u8> {
         let mut message = self.method.clone().into_bytes();
         message.push(b' ');
         message.extend_from_slice(&self.path);
@@ -194,7 +194,11 @@ impl From<io::Error> for Error {
 }
 
 /// Connects, from `source` if that is a loopback address.
-fn connect(source: IpAddr, address: SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
+pub(crate) fn connect(
+    source: IpAddr,
+    address: SocketAddr,
+    timeout: Duration,
+) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     if source.is_loopback() && source.is_ipv4() == address.is_ipv4() {
         socket.bind(&SocketAddr::new(source, 0).into())?;
@@ -285,7 +289,7 @@ fn status(line: &[u8]) -> Result<u16, Error> {
 }
 
 /// The PROXY protocol header, version 2 (section 2.2 of its specification): TCP over IPv4 or IPv6.
-fn proxy_header(source: SocketAddr, destination: SocketAddr) -> Result<Vec<u8>, Error> {
+pub(crate) fn proxy_header(source: SocketAddr, destination: SocketAddr) -> Result<Vec<u8>, Error> {
     let (family, addresses) = match (source.ip(), destination.ip()) {
         (IpAddr::V4(from), IpAddr::V4(to)) => (0x11, [from.octets(), to.octets()].concat()),
         (IpAddr::V6(from), IpAddr::V6(to)) => (0x21, [from.octets(), to.octets()].concat()),

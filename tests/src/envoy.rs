@@ -123,6 +123,34 @@ impl Envoy {
         number.context("no VmRSS")
     }
 
+    /// The CPU time that the process and all its threads used so far.
+    pub fn cpu_time(&self) -> Result<Duration> {
+        let mut nanoseconds = 0;
+        let path = format!("/proc/{}/task", self.process.id());
+        for thread in std::fs::read_dir(&path).context(path)? {
+            // A thread may end between the two looks.
+            let text = std::fs::read_to_string(thread?.path().join("schedstat"));
+            let text = text.unwrap_or_default();
+            let first = text.split(' ').next().and_then(|word| word.parse().ok());
+            nanoseconds += first.unwrap_or(0);
+        }
+        Ok(Duration::from_nanos(nanoseconds))
+    }
+
+    /// Sets what Envoy and its filters log from here on: `info`, `warning` and so on.
+    pub fn set_log_level(&self, level: &str) -> Result<()> {
+        let exchange = Exchange {
+            method: "POST".to_owned(),
+            path: format!("/logging?level={level}").into_bytes(),
+            // Envoy refuses a POST without a length.
+            headers: vec![(b"content-length".to_vec(), b"0".to_vec())],
+            ..Exchange::default()
+        };
+        let answer = exchange.send_directly(self.admin)?;
+        ensure!(answer.status == 200, "Envoy sets no log level {level}");
+        Ok(())
+    }
+
     /// The value of a counter or gauge; 0 when Envoy has no statistic of that name.
     pub fn stat(&self, name: &str) -> Result<u64> {
         let text = self.admin("/stats")?.text();

@@ -7,6 +7,7 @@ pub mod client;
 pub mod clock;
 pub mod companion;
 pub mod corpus;
+pub mod costs;
 pub mod drivers;
 pub mod envoy;
 pub mod fuzz;
@@ -16,6 +17,7 @@ pub mod oracle;
 pub mod outcome;
 pub mod scratch;
 pub mod server;
+pub mod soak;
 pub mod static_files;
 pub mod upstream;
 

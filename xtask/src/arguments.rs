@@ -13,7 +13,11 @@ usage: cargo xtask <command>
   fuzz-decisions  compare random decisions of the core and the filter with those of Envoy's own filters
              [--cases N] [--seed S]
   companion  print the EnvoyFilter that removes reserved headers of policies before any filter sees them
-             [--namespace NAME] [--label KEY=VALUE] [--gateway] FILE...";
+             [--namespace NAME] [--label KEY=VALUE] [--gateway] FILE...
+  soak       compare the answers of a real Envoy under load with the core's, while policies and keys change
+             [--requests N] [--minutes M] [--workers W] [--seed S]
+  costs      measure what single requests cost at worst, and write docs/costs.md
+             [WORDS of the rows to measure, without writing]";
 
 /// A parsed command line.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,6 +32,10 @@ pub(crate) enum Command {
     FuzzDecisions(Vec<String>),
     /// As above.
     Companion(Vec<String>),
+    /// The same.
+    Soak(Vec<String>),
+    /// Words of the names of what is measured; none is everything.
+    Costs(Vec<String>),
 }
 
 /// Flags of the demo, which the demo itself interprets.
@@ -70,7 +78,15 @@ pub(crate) fn parse(words: &[String]) -> Result<Command, String> {
         "demo" => return demo(rest).map(Command::Demo),
         "companion" if rest.is_empty() => return Err("`companion` needs a file".into()),
         "companion" => return Ok(Command::Companion(rest.to_vec())),
-        "fuzz-decisions" => return fuzz_decisions(rest).map(Command::FuzzDecisions),
+        "fuzz-decisions" => {
+            let flags = numbers(name, &["--cases", "--seed"], rest);
+            return flags.map(Command::FuzzDecisions);
+        }
+        "soak" => {
+            let flags = ["--requests", "--minutes", "--workers", "--seed"];
+            return numbers(name, &flags, rest).map(Command::Soak);
+        }
+        "costs" => return Ok(Command::Costs(rest.to_vec())),
         _ => return Err(format!("there is no command `{name}`")),
     };
     match rest.first() {
@@ -100,19 +116,15 @@ fn demo(words: &[String]) -> Result<Demo, String> {
     Ok(demo)
 }
 
-fn fuzz_decisions(words: &[String]) -> Result<Vec<String>, String> {
+/// The words of a command whose flags all take a number.
+fn numbers(command: &str, flags: &[&str], words: &[String]) -> Result<Vec<String>, String> {
     for pair in words.chunks(2) {
-        match pair {
-            [flag, number] if flag == "--cases" || flag == "--seed" => {
-                let number: Result<u64, _> = number.parse();
-                number.map_err(|_| format!("`{flag}` needs a number"))?;
-            }
-            [flag] if flag == "--cases" || flag == "--seed" => {
-                return Err(format!("`{flag}` needs a number"));
-            }
-            [word, ..] => return Err(format!("`fuzz-decisions` takes no `{word}`")),
-            [] => {}
+        let Some(flag) = pair.first() else { continue };
+        if !flags.contains(&flag.as_str()) {
+            return Err(format!("`{command}` takes no `{flag}`"));
         }
+        let number = pair.get(1).and_then(|word| word.parse::<u64>().ok());
+        number.ok_or_else(|| format!("`{flag}` needs a number"))?;
     }
     Ok(words.to_vec())
 }
@@ -198,5 +210,15 @@ mod tests {
             "fuzz-decisions --fast",
             "`fuzz-decisions` takes no `--fast`",
         );
+    }
+    #[test]
+    fn a_long_run_takes_its_bounds() {
+        let line = "soak --requests 5000000 --minutes 50 --workers 2 --seed 7";
+        let words = line.split(' ').skip(1).map(str::to_owned);
+        check(line, Command::Soak(words.collect()));
+        check("soak", Command::Soak(Vec::new()));
+        check_refused("soak --minutes", "`--minutes` needs a number");
+        check_refused("soak --cases 5", "`soak` takes no `--cases`");
+        check("costs", Command::Costs(Vec::new()));
     }
 }

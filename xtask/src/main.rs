@@ -70,6 +70,18 @@ fn run(command: &Command) -> Result<bool> {
                 .status()?;
             return Ok(status.success());
         }
+        Command::Soak(words) | Command::Costs(words) => {
+            setup::run(&mut runner)?;
+            wasm::filter_alone(&runner)?;
+            let program = if matches!(command, Command::Soak(_)) {
+                "soak"
+            } else {
+                "costs"
+            };
+            // What sends and judges must not be what is slow.
+            let line = format!("run --release --package portcullis-tests --bin {program} --");
+            runner.run(runner.cargo(&line).args(words))?;
+        }
     }
     Ok(true)
 }

@@ -79,7 +79,7 @@ pub fn start_http2(address: SocketAddr, requests: &[Exchange]) -> Result<Vec<Tcp
 }
 
 /// The header fields of a request as literals (RFC 7541 section 6.2.2).
-fn field_block(request: &Exchange) -> Vec<u8> {
+pub(crate) fn field_block(request: &Exchange) -> Vec<u8> {
     let host = request.host.as_deref().unwrap_or_default();
     let mut block = Vec::new();
     let pseudo: [(&[u8], &[u8]); 4] = [
@@ -115,7 +115,7 @@ fn literal(block: &mut Vec<u8>, text: &[u8]) {
     block.extend_from_slice(text);
 }
 
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len())
         .unwrap_or_default()
         .to_be_bytes();
@@ -145,7 +145,7 @@ fn read_bodies(connection: &mut TcpStream, count: usize) -> Result<Vec<String>, 
     Ok(bodies.into_values().map(text).collect())
 }
 
-fn read_frame(connection: &mut TcpStream) -> io::Result<(u8, u8, u32, Vec<u8>)> {
+pub(crate) fn read_frame(connection: &mut impl Read) -> io::Result<(u8, u8, u32, Vec<u8>)> {
     let mut head = [0; 9];
     connection.read_exact(&mut head)?;
     let [a, b, c, kind, flags, s0, s1, s2, s3] = head;

@@ -18,14 +18,14 @@ use crate::corpus::{Entry, Sent};
 
 /// The scenario as JSON, except that `policies` is the list of them and not their text.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Case(pub(super) Value);
+pub(crate) struct Case(pub(crate) Value);
 
 /// A moment late enough for every `-10m`.
 const SOME_TIME: u64 = 1_767_225_600;
 
 impl Case {
     /// The case of a seed and a number: the same at every call.
-    pub(super) fn generate(seed: u64, number: u64, requests: usize) -> Self {
+    pub(crate) fn generate(seed: u64, number: u64, requests: usize) -> Self {
         let mut random = Random::new(seed, number);
         let words = Words::choose(&mut random);
         let mut case = Self(setting(&mut random, &words));
@@ -76,7 +76,7 @@ impl Case {
         self.0["policies"] = json!(taken);
     }
 
-    pub(super) fn resources(&self) -> &[Value] {
+    pub(crate) fn resources(&self) -> &[Value] {
         self.0["policies"].as_array().map_or(&[], Vec::as_slice)
     }
 
@@ -98,7 +98,7 @@ impl Case {
     ///
     /// # Errors
     /// What is written is no scenario.
-    pub(super) fn entry(&self) -> Result<Entry> {
+    pub(crate) fn entry(&self) -> Result<Entry> {
         let scenario = Scenario::read(&self.text()).map_err(|diagnostics| {
             let lines: Vec<String> = diagnostics.iter().map(ToString::to_string).collect();
             anyhow!("{}\n{}", lines.join("\n"), self.text())
@@ -138,7 +138,7 @@ impl Case {
 
 /// Whether a request arrives as it is meant: what ends a request line early, and what the codec trims, is not
 /// about policies.
-fn is_sendable(sent: &Sent) -> bool {
+pub(crate) fn is_sendable(sent: &Sent) -> bool {
     let is_trimmed = |value: &[u8]| value.trim_ascii() == value;
     sent.path.starts_with(b"/")
         && sent.path.iter().all(|byte| *byte > b' ')

@@ -4,13 +4,13 @@
 //! A *case* is one set of policies with its requests; a *disagreement* is a request on which the drivers differ,
 //! shrunk to a scenario file of a few lines.
 
-mod case;
+pub(crate) mod case;
 mod generate_authentication;
 mod generate_policy;
 mod generate_request;
 mod generate_token;
 mod judge;
-mod random;
+pub(crate) mod random;
 mod render;
 mod report;
 mod shrink;

@@ -3,11 +3,11 @@
 /// Splitmix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, OOPSLA 2014): tiny, the
 /// same everywhere, and good enough to choose test cases.
 #[derive(Debug, Clone)]
-pub(super) struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
     /// The same seed and stream give the same choices.
-    pub(super) fn new(seed: u64, stream: u64) -> Self {
+    pub(crate) fn new(seed: u64, stream: u64) -> Self {
         let mut random = Self(seed);
         let start = random.next();
         Self(start ^ stream.wrapping_mul(0x2545_f491_4f6c_dd1d))
@@ -22,28 +22,28 @@ impl Random {
     }
 
     /// A number below `end`, which is not 0.
-    pub(super) fn below(&mut self, end: usize) -> usize {
+    pub(crate) fn below(&mut self, end: usize) -> usize {
         let end = u64::try_from(end).expect("a length fits 64 bits");
         usize::try_from(self.next() % end).expect("it is below a length")
     }
 
     /// True in so many of a hundred cases.
-    pub(super) fn chance(&mut self, percent: usize) -> bool {
+    pub(crate) fn chance(&mut self, percent: usize) -> bool {
         self.below(100) < percent
     }
 
     /// One of several, which are not none.
-    pub(super) fn pick<'t, T: ?Sized>(&mut self, from: &[&'t T]) -> &'t T {
+    pub(crate) fn pick<'t, T: ?Sized>(&mut self, from: &[&'t T]) -> &'t T {
         from[self.below(from.len())]
     }
 
     /// One of several, which are not none.
-    pub(super) fn of<'t, T>(&mut self, from: &'t [T]) -> &'t T {
+    pub(crate) fn of<'t, T>(&mut self, from: &'t [T]) -> &'t T {
         &from[self.below(from.len())]
     }
 
     /// Some different ones, in their order.
-    pub(super) fn some(&mut self, count: usize, from: &[&str]) -> Vec<String> {
+    pub(crate) fn some(&mut self, count: usize, from: &[&str]) -> Vec<String> {
         let mut left: Vec<&str> = from.to_vec();
         while left.len() > count {
             left.remove(self.below(left.len()));
@@ -52,7 +52,7 @@ impl Random {
     }
 
     /// The index of one of the weights, each as likely as its share.
-    pub(super) fn weighted(&mut self, weights: &[usize]) -> usize {
+    pub(crate) fn weighted(&mut self, weights: &[usize]) -> usize {
         let mut at = self.below(weights.iter().sum());
         for (index, weight) in weights.iter().enumerate() {
             if at < *weight {
@@ -64,7 +64,7 @@ impl Random {
     }
 
     /// A value of a policy that meets `word`, or nearly does: whole, cut with a star, changed.
-    pub(super) fn pattern(&mut self, word: &str) -> String {
+    pub(crate) fn pattern(&mut self, word: &str) -> String {
         let characters: Vec<char> = word.chars().collect();
         let cut = self.below(characters.len() + 1);
         let (head, tail) = characters.split_at(cut);
@@ -85,7 +85,7 @@ impl Random {
     }
 
     /// The word itself more often than not, else something close to it.
-    pub(super) fn near(&mut self, word: &str) -> String {
+    pub(crate) fn near(&mut self, word: &str) -> String {
         if self.chance(75) {
             word.to_owned()
         } else {
@@ -94,7 +94,7 @@ impl Random {
     }
 
     /// Something close to a word and seldom the word: cut, lengthened, in another case. It may be empty.
-    pub(super) fn mutant(&mut self, word: &str) -> String {
+    pub(crate) fn mutant(&mut self, word: &str) -> String {
         let mut characters: Vec<char> = word.chars().collect();
         let at = self.below(characters.len() + 1);
         match self.below(7) {
@@ -118,7 +118,7 @@ impl Random {
     }
 
     /// A text with a few of its characters changed to ones that a parser minds.
-    pub(super) fn scrambled(&mut self, text: &str, alphabet: &[char]) -> String {
+    pub(crate) fn scrambled(&mut self, text: &str, alphabet: &[char]) -> String {
         let mut characters: Vec<char> = text.chars().collect();
         for _ in 0..=self.below(2) {
             let at = self.below(characters.len() + 1);
