@@ -149,8 +149,8 @@ pub fn authenticate(
         tokens: Tokens::default(),
         work: Work::new(),
     };
-    let sent = request.headers.iter().map(|(name, _)| *name);
-    let twins = sent.filter(|name| set.is_twin_of_token_header(name));
+    let names = request.headers.iter().map(|(name, _)| *name);
+    let twins = names.filter(|name| set.is_twin_of_token_header(name));
     run.result.edits.remove_sent(twins);
     identify::identify(set, request, verifier, &mut run.result);
     run.result.is_preflight = run.is_preflight();
