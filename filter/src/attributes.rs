@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use portcullis_policy::certificate::{Certificate, Identity};
 use portcullis_policy::compile::Workload;
+use portcullis_policy::envoy_version::{EnvoyVersion, first_names};
 use portcullis_policy::{Attribute, Metadata, Needs, Tls};
 
 use crate::{host, metadata};
@@ -56,7 +57,9 @@ impl Connection {
                 address("destination").map(|address| address.port())
             }),
             server_name: when(needs.server_name, server_name),
-            peer_names: when(needs.peer_names, || peer_names(&peer)),
+            peer_names: when(needs.peer_names, || {
+                peer_names(&peer).or_else(older_peer_names)
+            }),
             certificate: if needs.certificate {
                 identity(&peer)
             } else {
@@ -129,6 +132,20 @@ fn peer_names(peer: &Attribute<Option<Certificate>>) -> Option<Vec<Vec<u8>>> {
     let mut peer_names: Vec<Vec<u8>> = names.map(|name| name.clone().into_bytes()).collect();
     peer_names.push(subject);
     Some(peer_names)
+}
+
+/// The names of a client's certificate where Envoy does not give the certificate itself, if they are all.
+fn older_peer_names() -> Option<Vec<Vec<u8>>> {
+    let part = |name: &str| host::property(&["connection", name]).ok();
+    if !is_mutual()? || part("peer_certificate")?.is_some() {
+        return None;
+    }
+    let is_there = |name: &Vec<u8>| !name.is_empty();
+    first_names(
+        part("uri_san_peer_certificate")?.filter(is_there),
+        part("dns_san_peer_certificate")?.filter(is_there),
+        part("subject_peer_certificate")??,
+    )
 }
 
 /// What policies read of the client's certificate.
@@ -218,6 +235,18 @@ pub(crate) fn workload() -> Option<ProxyWorkload> {
         namespace,
         labels,
         has_labels,
+    })
+}
+
+/// Envoy's version; `None` if it does not say.
+pub(crate) fn envoy_version() -> Option<EnvoyVersion> {
+    let number = |name: &str| {
+        let bytes = node(&["user_agent_build_version", "version", name]).ok()??;
+        Some(u64::from_le_bytes(bytes.try_into().ok()?))
+    };
+    Some(EnvoyVersion {
+        major: number("major_number")?,
+        minor: number("minor_number")?,
     })
 }
 

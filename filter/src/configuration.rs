@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 
 use portcullis_policy::config::{Config, Signatures};
-use portcullis_policy::diagnostic::Severity;
+use portcullis_policy::diagnostic::{Diagnostic, Severity};
 use portcullis_policy::source::from_json;
 use portcullis_policy::{PolicySet, TokenHandling, compile};
 use proxy_wasm::types::LogLevel;
@@ -35,6 +35,17 @@ impl Report {
             host::log(level, line);
         }
     }
+
+    fn diagnostics(self, diagnostics: &[Diagnostic]) {
+        for diagnostic in diagnostics {
+            let level = match diagnostic.severity {
+                Severity::Error => LogLevel::Error,
+                Severity::Warning => LogLevel::Warn,
+                Severity::Info => LogLevel::Info,
+            };
+            self.line(level, &diagnostic.to_string());
+        }
+    }
 }
 
 thread_local! {
@@ -56,14 +67,7 @@ pub(crate) fn accept(text: &[u8], report: Report) -> Option<Accepted> {
     let mut setting = config.setting(proxy.unwrap_or_default().into());
     setting.workload.is_gateway |= attributes::is_gateway();
     let compiled = compile(&config.resources, &setting);
-    for diagnostic in &compiled.diagnostics {
-        let level = match diagnostic.severity {
-            Severity::Error => LogLevel::Error,
-            Severity::Warning => LogLevel::Warn,
-            Severity::Info => LogLevel::Info,
-        };
-        report.line(level, &diagnostic.to_string());
-    }
+    report.diagnostics(&compiled.diagnostics);
     if !is_known {
         report.line(
             LogLevel::Error,
@@ -72,6 +76,13 @@ pub(crate) fn accept(text: &[u8], report: Report) -> Option<Accepted> {
         return None;
     }
     let set = compiled.set?;
+    if let Some(version) = attributes::envoy_version() {
+        let lacking = set.report_version(version);
+        report.diagnostics(&lacking);
+        if lacking.iter().any(|one| one.severity == Severity::Error) {
+            return None;
+        }
+    }
     let selector = config.resources.selects_by_labels();
     if let Some(resource) = selector
         && config.workload.is_none()

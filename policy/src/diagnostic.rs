@@ -138,6 +138,8 @@ codes! {
     NoAuthentication = "no-authentication",
     /// A condition on the TCP peer, which Envoy tells a plugin only with the help of another filter.
     NeedsCompanion = "needs-companion",
+    /// What the policies read is an attribute that this Envoy does not have.
+    NeedsNewerEnvoy = "needs-newer-envoy",
     /// Two rules, one about sources and one about operations, where one rule with both was probably meant.
     SplitRule = "split-rule",
     /// Tokens are verified when they come, and nothing asks for one.

@@ -14,6 +14,7 @@ pub mod config;
 pub mod crypto;
 pub mod decision;
 pub mod diagnostic;
+pub mod envoy_version;
 mod evaluate;
 pub mod explain;
 #[cfg(any(test, feature = "fuzzing"))]

@@ -8,7 +8,7 @@ mod extension;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -49,7 +49,14 @@ impl Envoy {
     /// # Errors
     /// No Envoy of the right version; a configuration that Envoy refuses (the error ends with its log).
     pub fn start(config: &Config) -> Result<Self> {
-        let binary = binary()?;
+        Self::start_as(&binary()?, config)
+    }
+
+    /// The same with an Envoy of any version.
+    ///
+    /// # Errors
+    /// A configuration that this Envoy refuses, or no Envoy.
+    pub fn start_as(binary: &Path, config: &Config) -> Result<Self> {
         let folder = Scratch::new()?;
         let path = folder.write("bootstrap.json", config.bootstrap().to_string())?;
         let output = std::fs::File::create(folder.path().join("output.log"))

