@@ -273,7 +273,7 @@ impl Plugin {
         }
     }
 
-    /// The root context goes.
+    /// The root context has gone.
     pub(crate) fn end(&self) {
         self.forget_sources(host::milliseconds());
     }

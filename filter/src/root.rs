@@ -26,10 +26,12 @@ impl Context for Root {
     fn on_http_call_response(&mut self, token: u32, _: usize, body_size: usize, _: usize) {
         self.plugin.answered(token, body_size);
     }
+}
 
-    fn on_done(&mut self) -> bool {
+/// Envoy has given the context up. (`proxy_on_done` would say so earlier, and be called for each stream, too.)
+impl Drop for Root {
+    fn drop(&mut self) {
         self.plugin.end();
-        true
     }
 }
 

@@ -1,6 +1,7 @@
 //! What of the filter works in which Envoy: `versions ENVOY...` runs probes in each and prints the table of
 //! `docs/plugin.md`.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -21,8 +22,11 @@ use serde_json::{Value, json};
 const ISSUER: &str = "https://issuer.example";
 const KEYS: &str = "http://issuer.example/keys";
 
+/// Fails, with the reason, where an Envoy lacks what it asks for.
+type Probe = fn(&Path) -> Result<()>;
+
 /// What is tried, and what the table calls it.
-const PROBES: [(&str, fn(&Path) -> Result<()>); 11] = [
+const PROBES: [(&str, Probe); 11] = [
     (
         "the filter loads and judges by path, method and header",
         loads,
@@ -50,15 +54,15 @@ fn main() -> Result<()> {
     ensure!(!binaries.is_empty(), "usage: versions ENVOY...");
     let mut table = "| Envoy |".to_owned();
     for binary in &binaries {
-        table += &format!(" {} |", version(binary)?);
+        write!(table, " {} |", version(binary)?)?;
     }
-    table += &format!("\n|---|{}\n| Istio |", "---|".repeat(binaries.len()));
+    write!(table, "\n|---|{}\n| Istio |", "---|".repeat(binaries.len()))?;
     for binary in &binaries {
-        table += &format!(" {} |", istio(&version(binary)?));
+        write!(table, " {} |", istio(&version(binary)?))?;
     }
     table.push('\n');
     for (name, probe) in PROBES {
-        table += &format!("| {name} |");
+        write!(table, "| {name} |")?;
         for binary in &binaries {
             let word = match probe(binary) {
                 Ok(()) => "yes",
@@ -67,7 +71,7 @@ fn main() -> Result<()> {
                     "no"
                 }
             };
-            table += &format!(" {word} |");
+            write!(table, " {word} |")?;
         }
         table.push('\n');
     }
@@ -106,7 +110,7 @@ fn resource(group: &str, kind: &str, spec: &Value) -> Value {
     json!({
         "apiVersion": group,
         "kind": kind,
-        "metadata": { "name": kind.to_lowercase(), "namespace": "default" },
+        "metadata": { "name": kind.to_ascii_lowercase(), "namespace": "default" },
         "spec": spec,
     })
 }
